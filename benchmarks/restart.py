@@ -71,7 +71,7 @@ def fill(folder: Path, nodes: int, slots: int, log_slots: int) -> None:
             assert store.snapshot(time_s)
         if slot >= slots - log_slots:
             for part in np.array_split(np.arange(len(sids)), nodes):
-                log.append(sids[part], values[part], time_s, received_s=time_s, identities=table.identities)
+                log.append(sids[part], values[part], time_s, received_s=time_s, encoded_names=table.encoded_names)
         table.columns.store_samples(sids, values, time_s)
         if slot % 60 == 0:
             store.upkeep(time_s, {})

@@ -198,7 +198,7 @@ class MetricStore:
         rejections = Rejections()
         with self._ingest:
             cache = self._table.keys.cache_for(default_cluster, allowed_clusters)
-            with self._table.keys.deferring_registration() as new:
+            with self._table.keys.deferring_registration(default_cluster) as new:
                 decoded = decode(batch, cache, received_s=received_s, rejections=rejections)
                 kept = validate(decoded, time_range=time_range, retention_s=self._retention_s, rejections=rejections)
                 if new:
@@ -280,7 +280,7 @@ class MetricStore:
         if self._log is not None:
             with self._self_metrics.timed("log_append"):
                 ticket = self._log.append(
-                    kept.sids, kept.values, kept.times_s, received_s=received_s, identities=self._table.identities
+                    kept.sids, kept.values, kept.times_s, received_s=received_s, encoded_names=self._table.encoded_names
                 )
         unknown = _NO_UNKNOWN_HOSTS
         with self._memory:

@@ -15,6 +15,7 @@ from cc_backend.metricstore.disk.wal.wal_format import (
     BatchRecord,
     decode_key,
     encode_batch,
+    encode_key,
     encode_series,
     file_header,
 )
@@ -108,7 +109,7 @@ def rewrite_segment(segment: Segment, held_from_s: Mapping[tuple[str, str], int]
             if identity is not None and old not in new_ids:
                 hosts.add((identity.cluster, identity.host))
                 new_ids[old] = len(new_ids)
-                records.append(encode_series(new_ids[old], [identity]))
+                records.append(encode_series(new_ids[old], [encode_key(identity)]))
         times = record.times_s if isinstance(record.times_s, int) else record.times_s[keep]
         translated = np.array([new_ids[old] for old in ids.tolist()], np.int64)
         records.append(encode_batch(translated, record.values[keep], times))

@@ -339,20 +339,23 @@ class SeriesTable:
             self._part_table[self.columns.part_of[sid]],
         )
 
-    def identities(self, sids: Int64Array) -> list[Identity]:
-        """The identities of registered series, in their order; LookupError for any other number."""
+    def encoded_names(self, sids: Int64Array, separator: bytes) -> list[bytes]:
+        """Cluster, host and metric of registered series, and the four names of their part, with a separator between.
+
+        Raises LookupError for any other number.
+        """
         columns = self.columns
         if not len(sids):
             return []
         if int(sids.min()) < 0 or int(sids.max()) >= self._next or bool((columns.row_of[sids] == MISSING).any()):
             raise LookupError("some of these numbers are not of a series")
-        owners = [self._hosts[owner] for owner in columns.host_of[sids].tolist()]
-        metrics, parts = columns.metric_of[sids].tolist(), columns.part_of[sids].tolist()
-        return [
-            Identity(host.cluster, host.name, self._metric_names[metric], self._part_table[part])
-            for host, metric, part in zip(owners, metrics, parts, strict=True)
-            if host is not None
-        ]
+        hosts, metrics, parts = (c[sids].tolist() for c in (columns.host_of, columns.metric_of, columns.part_of))
+        # What many of them have in common is encoded once.
+        owners = (host for host in map(self._hosts.__getitem__, set(hosts)) if host is not None)
+        begins = {host.id: separator.join((host.cluster.encode(), host.name.encode(), b"")) for host in owners}
+        names = {number: self._metric_names[number].encode() + separator for number in set(metrics)}
+        ends = {number: separator.join(map(str.encode, self._part_table[number])) for number in set(parts)}
+        return [begins[h] + names[m] + ends[p] for h, m, p in zip(hosts, metrics, parts, strict=True)]
 
     def unknown_hosts_of(self, sids: Int64Array, most: int) -> list[tuple[str, str]]:
         """Cluster and name of the first hosts of these series that the configuration does not have."""

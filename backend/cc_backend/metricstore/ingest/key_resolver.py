@@ -144,11 +144,14 @@ class KeyResolver:
         return self._remember(cache, series, int(self._registry.register_many([found])[0]))
 
     @contextmanager
-    def deferring_registration(self) -> Iterator[NewKeys]:
-        """Meanwhile no series is registered; `register_deferred` does that for those that are fit to be stored."""
+    def deferring_registration(self, default_cluster: str) -> Iterator[NewKeys]:
+        """Meanwhile no series is registered; `register_deferred` does that for those that are fit to be stored.
+
+        All keys until then are of batches with this default cluster.
+        """
         if len(self._kinds) > MAX_KINDS:
             self._kinds = SeriesKinds()
-        self._new = NewKeys(self._kinds)
+        self._new = NewKeys(self._kinds, default_cluster)
         try:
             yield self._new
         finally:

@@ -3,6 +3,7 @@
 A batch whose lines are rejected, for whatever reason, so leaves no host and no series behind.
 """
 
+import re
 from collections.abc import Container
 from itertools import compress
 from typing import NamedTuple
@@ -20,11 +21,21 @@ FIRST_NEW_CODE = 1 << 30
 """Codes from here on stand for new series of the batch, those below for registered ones."""
 
 
+_HOST_TAG = re.compile(rb"((?:^|,)host(?:name)?=)([^,]*)")
+_ONE_HOST_TAG = 4  # pieces
+
+
 class SeriesKinds:
-    """Numbers of kinds of series (metric and part). Hosts of a cluster have the same ones, so they outlive a batch."""
+    """Numbers of kinds of series (metric and part). Hosts of a cluster have the same ones, so they outlive a batch.
+
+    So does what their keys have in common: `metrics` by how keys write them, and in `parts` cluster and part by the
+    default cluster of a batch and the tags before and after the host, which are the same for any host.
+    """
 
     def __init__(self) -> None:
         self.kinds: list[tuple[str, HostPart]] = []
+        self.metrics: dict[bytes, str] = {}
+        self.parts: dict[tuple[str, bytes, bytes], tuple[str, HostPart]] = {}
         self._numbers: dict[HostPart, dict[str, int]] = {}
 
     def of_part(self, part: HostPart) -> dict[str, int]:
@@ -38,7 +49,7 @@ class SeriesKinds:
         return number
 
     def __len__(self) -> int:
-        return len(self.kinds)
+        return len(self.kinds) + len(self.parts)
 
 
 class NewSeries(NamedTuple):
@@ -75,16 +86,18 @@ class NewKeys:
     """The new series of one batch, by a code each, and the keys that led to them.
 
     A key is a metric and tags. Once a key with its tags and another one with its metric were resolved, a key is known
-    without being parsed, which is several times faster: a node has many metrics for each of its parts.
+    without being parsed, which is several times faster: a node has many metrics for each of its parts. Tags of a host
+    are also known if a key with another metric or part of it was resolved, and one with the same tags of another host.
     """
 
-    def __init__(self, kinds: SeriesKinds) -> None:
+    def __init__(self, kinds: SeriesKinds, default_cluster: str = "") -> None:
         self._kinds = kinds
+        self._default_cluster = default_cluster
         self._keys: dict[bytes, int] = {}
         self._resolved = 0
-        self._metrics: dict[bytes, str] = {}
         self._tags: dict[bytes, _KnownTags] = {}
         self._tags_of_part: dict[tuple[int, HostPart], _KnownTags] = {}
+        self._tags_of_host: dict[tuple[str, bytes], _KnownTags] = {}
         self._hosts: dict[tuple[str, str], int] = {}
         self._host_of: list[int] = []
         self._kind_of: list[int] = []
@@ -99,7 +112,8 @@ class NewKeys:
         if code is not None:
             return code
         metric_text, _, tag_text = series.partition(b",")
-        tags, metric = self._tags.get(tag_text), self._metrics.get(metric_text)
+        metric = self._kinds.metrics.get(metric_text)
+        tags = self._tags.get(tag_text) or self._find_tags(tag_text)
         if tags is None or metric is None or metric not in tags.host_metrics or metric not in tags.cluster_metrics:
             return None
         self.count()
@@ -108,6 +122,16 @@ class NewKeys:
             code = self._new_code(tags, metric)
         self._keys[series] = code
         return code
+
+    def _find_tags(self, text: bytes) -> _KnownTags | None:
+        """Tags that no key of the batch had, but the same ones with another host; None unless the host is known."""
+        begin, host_text, end = _split_at_host(text)
+        cluster, part = self._kinds.parts.get((self._default_cluster, begin, end), ("", None))
+        like = self._tags_of_host.get((cluster, host_text))
+        if like is None or part is None:
+            return None
+        self._tags[text] = tags = self._tags_at(like.host, part, like.cluster_metrics, like.host_metrics)
+        return tags
 
     def count(self) -> None:
         """Count one more key that is new.
@@ -129,18 +153,28 @@ class NewKeys:
         """
         cluster, host, metric, part = identity
         number = self._hosts.setdefault((cluster, host), len(self._hosts))
-        tags = self._tags_of_part.get((number, part))
-        if tags is None:
-            tags = _KnownTags(number, part, self._kinds.of_part(part), cluster_metrics, host_metrics)
-            self._tags_of_part[number, part] = tags
+        tags = self._tags_at(number, part, cluster_metrics, host_metrics)
         metric_text, _, tag_text = series.partition(b",")
         if b"\\" not in metric_text:  # then the comma is not part of the metric's name
-            self._metrics[metric_text], self._tags[tag_text] = metric, tags
+            self._kinds.metrics[metric_text], self._tags[tag_text] = metric, tags
+            begin, host_text, end = _split_at_host(tag_text)
+            if host_text:
+                self._tags_of_host[cluster, host_text] = tags
+                self._kinds.parts[self._default_cluster, begin, end] = cluster, part
         code = tags.codes.get(metric)
         if code is None:
             code = self._new_code(tags, metric)
         self._keys[series] = code
         return code
+
+    def _tags_at(
+        self, host: int, part: HostPart, cluster_metrics: Container[str], host_metrics: Container[str]
+    ) -> _KnownTags:
+        tags = self._tags_of_part.get((host, part))
+        if tags is None:
+            tags = _KnownTags(host, part, self._kinds.of_part(part), cluster_metrics, host_metrics)
+            self._tags_of_part[host, part] = tags
+        return tags
 
     def _new_code(self, tags: _KnownTags, metric: str) -> int:
         kind = tags.kinds.get(metric)
@@ -167,3 +201,11 @@ class NewKeys:
 
     def __len__(self) -> int:
         return len(self._host_of)
+
+
+def _split_at_host(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Tags before the host, the host, and those after it; nothing unless the host stands there once, as it is."""
+    pieces = [] if b"\\" in text else _HOST_TAG.split(text)
+    if len(pieces) != _ONE_HOST_TAG:
+        return b"", b"", b""
+    return pieces[0] + pieces[1], pieces[2], pieces[3]

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from cc_backend.metricstore import MetricSpec, MetricStore, Query
-from cc_backend.metricstore.disk.wal.wal_format import encode_batch, encode_series, file_header
+from cc_backend.metricstore.disk.wal.wal_format import encode_batch, encode_key, encode_series, file_header
 from cc_backend.metricstore.model import Identity
 
 NOW = 1_790_000_000
-SERIES = [Identity("demo", "n1", "load")]
+SERIES = [encode_key(Identity("demo", "n1", "load"))]
 
 
 def sample(number: int, value: float) -> bytes:
@@ -44,7 +44,7 @@ def test_segments_that_define_the_same_or_other_series_in_any_order_are_told_apa
         ["n1", "n2"],
     ]
     for segment, names in enumerate(definitions):
-        records = [encode_series(0, [Identity("demo", name, "load") for name in names])]
+        records = [encode_series(0, [encode_key(Identity("demo", name, "load")) for name in names])]
         for at, name in enumerate(names):
             value = np.array([100 * segment + int(name[1:])], np.float32)
             records.append(encode_batch(np.array([at]), value, NOW + 60 * segment))
@@ -58,10 +58,11 @@ def test_segments_that_define_the_same_or_other_series_in_any_order_are_told_apa
 
 
 def test_samples_of_series_that_are_no_longer_kept_are_counted_in_every_segment(tmp_path: Path) -> None:
-    names = [Identity("demo", "n1", "load"), Identity("gone", "n1", "load"), Identity("demo", "n1", "gone")]
+    names = [(b"demo", b"load"), (b"gone", b"load"), (b"demo", b"gone")]
+    keys = [b"%b\0n1\0%b\0\0\0\0" % name for name in names]
     for segment in range(2):
         samples = encode_batch(np.arange(3), np.ones(3, np.float32), NOW + 60 * segment)
-        (tmp_path / f"{segment:012}.wal").write_bytes(file_header(NOW) + encode_series(0, names) + samples)
+        (tmp_path / f"{segment:012}.wal").write_bytes(file_header(NOW) + encode_series(0, keys) + samples)
     with MetricStore.open(tmp_path, {"demo": {"load": MetricSpec(60)}}, now_s=NOW) as store:
         restored = store.counters().restore
         assert (restored.samples, restored.skipped_samples) == (2, 4)

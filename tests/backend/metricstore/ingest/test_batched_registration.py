@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import permutations
 from typing import Any
 from unittest.mock import patch
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from cc_backend.errors import BackendError
 from cc_backend.metricstore import Limits, MetricSpec, MetricStore
+from cc_backend.metricstore.disk.wal.wal_format import encode_key
 from cc_backend.metricstore.index import hosts, series_table
 from cc_backend.metricstore.index.series_table import SeriesTable
 from cc_backend.metricstore.ingest import key_resolver, new_keys
@@ -97,7 +99,7 @@ def outcome(store: MetricStore, batch: bytes, bound: tuple[str, ...], default_cl
     table = store._table
     live = np.flatnonzero(table.columns.row_of >= 0)
     identities = {sid: table.identity(sid) for sid in live.tolist()}
-    assert table.identities(live) == list(identities.values())
+    assert table.encoded_names(live, b"\0") == [encode_key(identity) for identity in identities.values()]
     samples = {
         identities[sid]: grid.read(table.columns.rows_of(live[where])[[at]], T0 // grid.timestep_s, 8).tolist()
         for grid, where in (table.columns.group_by_grid(live) if len(live) else [])
@@ -205,6 +207,60 @@ def test_tags_that_were_resolved_say_nothing_of_a_metric_that_is_not_kept_there(
     ]
     texts, positions = keys.keys_of(codes)
     assert (texts, positions.tolist()) == ([b"load,a", b"flops,a"], [0, 1])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_of_a_node_whose_tags_another_node_had_one_key_is_parsed(kernel: Any) -> None:
+    store = MetricStore.open(None, METRICS, now_s=T0, kernel=kernel)
+    table = store._table
+
+    def parsed(host: bytes, tags: bytes = b",type=core,type-id=%d,unit=x", **more: Any) -> int:
+        batch = b"".join(
+            b"%b,cluster=tern,hostname=%b%b value=1 %d\n" % (metric, host, tags % core if b"%" in tags else tags, T0)
+            for metric in (b"load", b"flops")
+            for core in range(4)
+        )
+        with patch.object(key_resolver, "parse_series", wraps=key_resolver.parse_series) as parse:
+            store.ingest(batch, received_s=T0, **more)
+        store.validate()
+        return parse.call_count
+
+    assert parsed(b"n1") == 5  # each part, and the second metric
+    assert parsed(b"n2") == 1
+    assert parsed(b"n3", b",type=core,type-id=%d") == 4
+    assert parsed(b"n4", default_cluster="heron") == 4
+    assert parsed(b"n5", default_cluster="heron") == 1
+    (first, *others) = (sorted(host.sids().tolist()) for host in table.clusters["tern"].values())
+    parts = [{table.identity(sid)[2:] for sid in sids} for sids in (first, *others)]
+    assert all(part == parts[0] and len(part) == 8 for part in parts)
+
+
+ODD_TAGS = (
+    b",cluster=tern,hostname=n1",
+    b",cluster=tern,hostname=n2",
+    b",cluster=tern,hostname=n1,host=n2",
+    b",cluster=tern,host=n2,host=n1",
+    b",cluster=tern,hostname=n2,type=core,type-id=1",
+    b",cluster=tern,hostname=n1,host=n2,type=core,type-id=1",
+    b",cluster=heron,hostname=n1,type=core,type-id=1",
+    b",hostname=n1,type=core,type-id=1",
+    b",hostname=n2",
+    b",cluster=tern,myhost=n1,hostname=n2",
+    b",cluster=tern,hostname=n\\,1",
+    b",cluster=tern,hostname=n\\,2",
+)
+
+
+@pytest.mark.parametrize("default", ["", "tern", "heron"])
+def test_tags_of_another_host_are_read_as_the_parser_reads_them(default: str) -> None:
+    for first, second in permutations(ODD_TAGS, 2):
+        batched, single = (MetricStore.open(None, METRICS, now_s=T0) for _ in range(2))
+        third = (b",cluster=tern,hostname=n3", first.replace(b"n1", b"n3"), second)
+        for metric, several in ((b"load", (first,)), (b"flops", (second, first)), (b"load", third)):
+            batch = b"".join(b"%b%b value=%d %d\n" % (metric, tags, at, T0) for at, tags in enumerate(several))
+            found = outcome(batched, batch, (), default)
+            with without_batches():
+                assert found == outcome(single, batch, (), default)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -149,9 +149,9 @@ def test_what_others_send_does_not_open_their_cluster_to_a_bound_sender(store: M
     theirs = b"load,cluster=heron,hostname=h1 value=%d %d\n"
     assert ingest(store, theirs % (1, T0)).accepted == 1
     before = held(store)
-    for _ in range(2):
+    for host in (b"h1", b"h2", b"n1"):  # n1 is a host of the sender's own cluster
         with pytest.raises(NotAllowed, match="'heron'"):
-            ingest(store, theirs % (2, T0), bound=("tern",))
+            ingest(store, OWN + b"load,cluster=heron,hostname=%b value=2 %d\n" % (host, T0), bound=("tern",))
     assert held(store) == before
     (row,) = store.query("heron", [Query("load", "h1")], from_s=T0, to_s=T0 + 60)[0]
     assert row.data.tolist() == [1]

@@ -90,10 +90,10 @@ def _encode_record(kind: int, payload: bytes) -> bytes:
     return b"".join((header, zlib.crc32(payload, zlib.crc32(header)).to_bytes(4, "little"), payload))
 
 
-def encode_series(first_id: int, identities: Sequence[Identity]) -> bytes:
+def encode_series(first_id: int, keys: Sequence[bytes]) -> bytes:
     """A record that gives consecutive numbers to series, from `first_id` on."""
-    keys = _KEY_SEPARATOR.join([encode_key(identity) for identity in identities])
-    return _encode_record(SERIES, _SERIES_HEADER.pack(first_id, len(identities), len(keys)) + keys)
+    text = _KEY_SEPARATOR.join(keys)
+    return _encode_record(SERIES, _SERIES_HEADER.pack(first_id, len(keys), len(text)) + text)
 
 
 def encode_key(identity: Identity) -> bytes:

@@ -18,8 +18,14 @@ import numpy as np
 
 from cc_backend.errors import BackendError
 from cc_backend.metricstore.disk.wal.group_commit import Fsync, GroupCommit
-from cc_backend.metricstore.disk.wal.wal_format import HEADER_BYTES, encode_batch, encode_series, file_header
-from cc_backend.metricstore.model import Identity, Int64Array, WalState
+from cc_backend.metricstore.disk.wal.wal_format import (
+    HEADER_BYTES,
+    NAME_SEPARATOR,
+    encode_batch,
+    encode_series,
+    file_header,
+)
+from cc_backend.metricstore.model import Int64Array, WalState
 from cc_backend.model import Samples
 from cc_backend.runtime.lockfile import FileId, LockFile, file_id, is_same_file, lock_folder
 
@@ -27,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 SEGMENT_SPAN_S = 3600
 SEGMENT_BYTES = 128 << 20
+EncodedNames = Callable[[Int64Array, bytes], Sequence[bytes]]
+"""The names of series by their sids, with a separator between, as `SeriesTable.encoded_names`."""
+
 _REMINDER_S = 60.0
 _PROBE_BYTES = 1 << 16
 _SUFFIX = ".wal"
@@ -127,11 +136,11 @@ class WriteAheadLog:
         times_s: int | Int64Array,
         *,
         received_s: int,
-        identities: Callable[[Int64Array], Sequence[Identity]],
+        encoded_names: EncodedNames,
     ) -> int | None:
         """Write a batch; the number for `wait_durable`, or None if it could not be written.
 
-        `identities` gives the identities of sids, for series that the segment does not define yet.
+        `encoded_names` gives the names of sids, for series that the segment does not define yet.
         """
         with self._lock:
             if self._closed:
@@ -139,13 +148,13 @@ class WriteAheadLog:
             try:
                 try:
                     segment = self._open_segment(received_s)
-                    self._write(segment, sids, values, times_s, identities)
+                    self._write(segment, sids, values, times_s, encoded_names)
                 except OSError:
                     if self._current is not None:
                         raise
                     # The fault may be of that file only: it has reached a size limit, or was removed.
                     segment = self._open_segment(received_s)
-                    self._write(segment, sids, values, times_s, identities)
+                    self._write(segment, sids, values, times_s, encoded_names)
             except OSError as error:
                 self._unlogged_batches += 1
                 self._unlogged_samples += len(sids)
@@ -206,7 +215,7 @@ class WriteAheadLog:
         sids: Int64Array,
         values: Samples,
         times_s: int | Int64Array,
-        identities: Callable[[Int64Array], Sequence[Identity]],
+        encoded_names: EncodedNames,
     ) -> None:
         max_sid = int(sids.max())
         if max_sid >= len(self._local_ids):
@@ -218,7 +227,7 @@ class WriteAheadLog:
         if int(ids.min()) < 0:
             undefined = ids < 0
             new = np.unique(sids[undefined])
-            data = encode_series(self._next_local_id, identities(new))
+            data = encode_series(self._next_local_id, encoded_names(new, NAME_SEPARATOR))
             ids[undefined] = self._next_local_id + np.searchsorted(new, sids[undefined])
         data += encode_batch(ids, values, times_s)
         try:

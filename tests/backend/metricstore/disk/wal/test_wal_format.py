@@ -14,6 +14,7 @@ from cc_backend.metricstore.disk.wal.wal_format import (
     UnknownVersionError,
     decode_key,
     encode_batch,
+    encode_key,
     encode_series,
     file_header,
     read_records,
@@ -21,6 +22,7 @@ from cc_backend.metricstore.disk.wal.wal_format import (
 from cc_backend.metricstore.model import HostPart, Identity
 
 SERIES = [Identity("demo", "n1", "load"), Identity("demo", "n2", "größe", HostPart("core", "7", "mig", "0"))]
+KEYS = [encode_key(identity) for identity in SERIES]
 
 
 def batch(number: int, count: int = 3) -> bytes:
@@ -39,7 +41,7 @@ def numbers(records: list[Record]) -> list[int]:
 def test_the_bytes_of_a_file_are_those_of_the_description() -> None:
     data = (
         file_header(1_790_000_000)
-        + encode_series(5, SERIES[:1])
+        + encode_series(5, KEYS[:1])
         + encode_batch(np.array([5, 6]), np.array([1.5, -2], np.float32), 1_790_000_040)
     )
     head = b"CCPYWAL\n" + bytes.fromhex("01000000 00000000 803bb16a00000000")
@@ -57,7 +59,7 @@ def test_records_come_back_as_written() -> None:
     times = np.array([1_790_000_000, 1_789_990_000, 1_790_000_600])
     values = np.array([1, np.float32(0.1), -np.float32(3e38)], np.float32)
     records, damage = read(
-        file_header(7) + encode_series(0, SERIES) + batch(1) + encode_batch(np.array([2, 0, 1]), values, times)
+        file_header(7) + encode_series(0, KEYS) + batch(1) + encode_batch(np.array([2, 0, 1]), values, times)
     )
     assert isinstance(records[0], SeriesRecord)
     assert [decode_key(key) for key in records[0].keys] == SERIES

@@ -9,7 +9,7 @@ import pytest
 
 from cc_backend.errors import BackendError
 from cc_backend.metricstore.disk.wal import write_ahead_log
-from cc_backend.metricstore.disk.wal.wal_format import BatchRecord, Damage, SeriesRecord, read_records
+from cc_backend.metricstore.disk.wal.wal_format import BatchRecord, Damage, SeriesRecord, encode_key, read_records
 from cc_backend.metricstore.disk.wal.write_ahead_log import WriteAheadLog
 from cc_backend.metricstore.model import Identity
 
@@ -24,13 +24,13 @@ class Clock:
         return self.now_s
 
 
-def identities(sids: np.ndarray) -> list[Identity]:
-    return [Identity("demo", f"n{sid}", "load") for sid in sids.tolist()]
+def encoded_names(sids: np.ndarray, separator: bytes) -> list[bytes]:
+    return [separator.join((b"demo", b"n%d" % sid, b"load", b"", b"", b"", b"")) for sid in sids.tolist()]
 
 
 def append(log: WriteAheadLog, *sids: int, received_s: int = NOW, value: float = 1) -> int | None:
     values = np.full(len(sids), value, np.float32)
-    return log.append(np.array(sids), values, received_s, received_s=received_s, identities=identities)
+    return log.append(np.array(sids), values, received_s, received_s=received_s, encoded_names=encoded_names)
 
 
 def samples(directory: Path) -> list[tuple[str, float]]:
@@ -90,19 +90,20 @@ def test_a_number_that_stands_for_another_series_is_defined_anew(tmp_path: Path)
     append(log, 1)
     log.forget_series(np.array([1]))
     values = np.ones(1, np.float32)
-    log.append(np.array([1]), values, NOW, received_s=NOW, identities=lambda _: [Identity("demo", "other", "load")])
+    other = encode_key(Identity("demo", "other", "load"))
+    log.append(np.array([1]), values, NOW, received_s=NOW, encoded_names=lambda _sids, _separator: [other])
     log.close()
     assert [host for host, _ in samples(tmp_path)] == ["n1", "other"]
 
 
 def test_a_batch_that_met_a_defect_leaves_no_number_without_a_definition(tmp_path: Path) -> None:
-    def no_memory(_: np.ndarray) -> list[Identity]:
+    def no_memory(_sids: np.ndarray, _separator: bytes) -> list[bytes]:
         raise MemoryError
 
     log = WriteAheadLog(tmp_path)
     append(log, 1)
     with pytest.raises(MemoryError):
-        log.append(np.array([1, 2]), np.ones(2, np.float32), NOW, received_s=NOW, identities=no_memory)
+        log.append(np.array([1, 2]), np.ones(2, np.float32), NOW, received_s=NOW, encoded_names=no_memory)
     for sid in (2, 3, 2):
         append(log, sid, value=sid)
     log.close()
