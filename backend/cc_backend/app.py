@@ -41,6 +41,7 @@ from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_rows import JobReader
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.machine_states import MachineStates
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.metricstore import HostTable, IngestResult, MetricStore, MetricTable
@@ -173,6 +174,7 @@ def create_services(
         running_jobs=RunningJobs(database, reader),
         archive_queue=ArchiveQueue(database, reader),
         node_states=NodeStates(database, clusters),
+        machine_states=MachineStates(Path(folder)) if (folder := settings.main.machine_state_dir) else None,
         metric_data=metric_data,
         judge=Judge(
             judgements=Judgements(database),

@@ -109,6 +109,11 @@ def _add_installation_id(database: Database) -> None:
         Installation.insert(id=secrets.token_hex(16)).execute(database)
 
 
+def _add_meta_changes(database: Database) -> None:
+    """Changes of tags and meta data that the archive does not have yet."""
+    peewee.SchemaManager(job_tables.MetaChangeRow, database).create_all(safe=True)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -116,6 +121,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _add_node_seen_time,
     _add_judgements,
     _add_installation_id,
+    _add_meta_changes,
 )
 
 LATEST_VERSION = len(_UPGRADES)

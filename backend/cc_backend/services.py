@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cc_backend.jobs.cluster_generations import ClusterGenerations
     from cc_backend.jobs.job_queries import JobQueries
     from cc_backend.jobs.lifecycle import JobLifecycle
+    from cc_backend.jobs.machine_states import MachineStates
     from cc_backend.jobs.node_states import NodeStates
     from cc_backend.jobs.running_jobs import RunningJobs
     from cc_backend.metricstore import HostTable, MetricStore, MetricTable
@@ -84,6 +85,7 @@ class Services(StoreProgram):
     running_jobs: "RunningJobs"
     archive_queue: "ArchiveQueue"
     node_states: "NodeStates"
+    machine_states: "MachineStates | None"
     metric_data: "MetricData"
     judge: "Judge"
     users: "Users"

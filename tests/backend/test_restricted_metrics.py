@@ -58,6 +58,7 @@ STAFF_ONLY = {
     "/api/debug/": "/api/debug/?selector=tern:tn01",
     "/api/healthcheck/": "/api/healthcheck/",
     "/api/jobs/used_nodes/": "/api/jobs/used_nodes/?ts=9999999999",
+    "/api/machine_state/<cluster>/<host>/": "/api/machine_state/tern/tn01/",
     "/metrics": "/metrics",
 }
 # Nothing of any job is in these.

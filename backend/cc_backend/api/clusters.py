@@ -6,7 +6,7 @@ from cc_backend.clusters.cluster_json import without_restricted_metrics
 from cc_backend.errors import InvalidInput
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
-from cc_backend.http.responses import json_response
+from cc_backend.http.responses import json_response, with_etag
 from cc_backend.services import current_services
 from cc_common.error_codes import ErrorCode
 
@@ -27,4 +27,4 @@ def list_clusters() -> Response:
     documents = [clusters[name].document for name in names]
     if not caller.sees_restricted_metrics:
         documents = [without_restricted_metrics(document) for document in documents]
-    return json_response({"clusters": documents})
+    return with_etag(json_response({"clusters": documents}))

@@ -3,25 +3,24 @@
 import logging
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any
 
 from flask import Response, request
 
 from cc_backend.api import job_data_json
+from cc_backend.api.job_access import require_job, require_job_or_conflict, visible_job_json
 from cc_backend.api.job_list_query import parse_job_list_query
 from cc_backend.archive.measured_metrics import measured_sub_cluster, with_measured_metrics
 from cc_backend.auth.row_rules import row_rule_for
-from cc_backend.errors import ArchiveError, BackendError, Conflict, InvalidInput, NotAllowed, NotFound
+from cc_backend.errors import ArchiveError, BackendError, InvalidInput, NotAllowed, NotFound
 from cc_backend.http.bodies import read_json_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
-from cc_backend.http.query_string import parse_flag, parse_integer, parse_job_id, parse_scopes
-from cc_backend.http.responses import JSON, json_response
+from cc_backend.http.query_string import parse_flag, parse_integer, parse_scopes
+from cc_backend.http.responses import JSON, json_response, with_etag
 from cc_backend.jobdata.gaps import find_job_gaps, gaps_of_unmeasured_metrics, gaps_to_json
 from cc_backend.jobdata.samples import comes_from_archive, downsample
-from cc_backend.jobs.job_json import job_to_json
 from cc_backend.jobs.restricted_metrics import IsRestricted, drop_restricted
-from cc_backend.jobs.tags import resolve_tag_ids, visible_tags
+from cc_backend.jobs.tags import resolve_tag_ids
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current_services
 from cc_common.error_codes import ErrorCode
@@ -43,34 +42,40 @@ def list_jobs() -> Response:
         with_meta_data=query.with_metadata,
     )
     jobs = [
-        _job_json(replace(job, statistics=_archived_statistics(services, job)), with_meta_data=query.with_metadata)
+        visible_job_json(
+            replace(job, statistics=_archived_statistics(services, job)), with_meta_data=query.with_metadata
+        )
         for job in page.jobs
     ]
-    return json_response({"jobs": jobs, "items": query.items_per_page, "page": query.page, "total": page.total})
+    return with_etag(
+        json_response({"jobs": jobs, "items": query.items_per_page, "page": query.page, "total": page.total})
+    )
 
 
 def get_job(job_id: str) -> Response:
     """One job; with `all-metrics=true` also the samples of all its metrics."""
     services = current_services()
-    job = _require_job_or_conflict(services, job_id)
-    wanted = request.args.get("all-metrics") == "true"
+    job = require_job_or_conflict(services, job_id)
+    wanted = parse_flag(request.args, "all-metrics")
     data = _load_samples(services, job, None) if wanted else {}
     missing = _missing_data(services, job, data, None) if wanted else {}
-    return _bytes_response(job_data_json.encode_job_with_data(_job_json(job, with_meta_data=True), data, missing))
+    body = job_data_json.encode_job_with_data(visible_job_json(job, with_meta_data=True), data, missing)
+    return with_etag(_bytes_response(body))
 
 
 def get_job_with_named_metrics(job_id: str) -> Response:
-    """One job with the metrics named by the body: an array, null for all, empty for none."""
+    """One job with the metrics named by the body: an array; null or empty for all, as existing clients expect it."""
     services = current_services()
-    job = _require_job_or_conflict(services, job_id)
+    job = require_job_or_conflict(services, job_id)
     names = read_json_body(request, limit_bytes=services.settings.main.max_json_bytes)
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         text = "the body must be an array of metric names, or null for all"
         raise InvalidInput(text, code=ErrorCode.INVALID_BODY)
+    names = names or None
     data = _load_samples(services, job, names)
     missing = _missing_data(services, job, data, names)
     return _bytes_response(
-        job_data_json.encode_job_with_metric_list(_job_json(job, with_meta_data=True), data, missing)
+        job_data_json.encode_job_with_metric_list(visible_job_json(job, with_meta_data=True), data, missing)
     )
 
 
@@ -84,10 +89,11 @@ def get_job_metrics(job_id: str) -> Response:
     shows_status = parse_flag(request.args, "real-status")
     names = request.args.getlist("metric") or None
     try:
-        job = _require_job(services, job_id)
+        job = require_job(services, job_id)
         data = services.metric_data.read_samples(job, names, wanted, now_s=services.now_s(), statistics=True).data
         data = drop_restricted(data, _restriction_test(services, job))
-        return _bytes_response(job_data_json.encode_job_metrics(data, _missing_data(services, job, data, names)))
+        body = job_data_json.encode_job_metrics(data, _missing_data(services, job, data, names))
+        return with_etag(_bytes_response(body))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
         return _bytes_response(
@@ -117,26 +123,7 @@ def list_used_nodes() -> Response:
     return json_response({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
 
 
-def _require_job(services: Services, job_id: str) -> Job:
-    return services.job_queries.get(parse_job_id(job_id), row_rule_for(current_caller()), now_s=services.now_s())
-
-
-def _require_job_or_conflict(services: Services, job_id: str) -> Job:
-    try:
-        return _require_job(services, job_id)
-    except NotFound as error:
-        # Existing clients expect 422 for a missing job here.
-        raise Conflict(error.public_message, code=error.code) from error
-
-
-def _job_json(job: Job, *, with_meta_data: bool) -> dict[str, Any]:
-    visible = replace(job, tags=visible_tags(job.tags, current_caller()))
-    return job_to_json(visible, with_meta_data=with_meta_data)
-
-
 def _load_samples(services: Services, job: Job, names: list[str] | None) -> JobData:
-    if names is not None and not names:
-        return {}
     wanted = [Scope.CORE, Scope.ACCELERATOR] if job.num_nodes == 1 else [Scope.NODE]
     data = services.metric_data.read_samples(job, names, wanted, now_s=services.now_s(), statistics=True).data
     coarsest_s = _coarsest_timestep_s(services, job, data)

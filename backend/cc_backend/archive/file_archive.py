@@ -24,7 +24,7 @@ import orjson
 from cc_backend.archive.data_json import decode_data_json, encode_data_json
 from cc_backend.archive.folders import JOBS_PER_FOLDER, RETRY_AFTER_S, ArchiveFolders
 from cc_backend.archive.json_text import parse_json
-from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json
+from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json, with_tags_and_meta_data
 from cc_backend.clusters.load import is_cluster_name, parse_cluster
 from cc_backend.errors import ArchiveError, ArchiveUnavailable, InvalidInput, NotFound
 from cc_backend.model import Job, JobData, JobKey
@@ -172,14 +172,28 @@ class FileArchive:
         with self._recording_write_failure():
             write_atomically(self._prepared_directory(job) / _META, encode_meta_json(job))
 
+    def update_meta(self, job: Job) -> bool:
+        """Bring tags and meta data of a job into its meta.json; returns whether that changed the file.
+
+        All else in the file stays as it is. Raises ArchiveError as `load_meta`, and if the file cannot be written.
+        """
+        key = JobKey(job.cluster, job.job_id, job.start_time)
+        path = self.job_directory(key) / _META
+        with _errors_naming(key):
+            raw = self._read(path, _LARGEST_META_BYTES, key)
+            _decode_meta(raw, path, key)
+            changed = with_tags_and_meta_data(raw, job, source=str(path))
+        if changed is raw:
+            return False
+        with self._recording_write_failure():
+            write_atomically(path, changed)
+        return True
+
     def load_meta(self, key: JobKey) -> Job:
         """The metadata of a job; raises ArchiveError if it is missing, damaged, or that of another job."""
         path = self.job_directory(key) / _META
         with _errors_naming(key):
-            job = decode_meta_json(self._read(path, _LARGEST_META_BYTES, key), source=str(path))
-            if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
-                raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
-        return job
+            return _decode_meta(self._read(path, _LARGEST_META_BYTES, key), path, key)
 
     def load_data(self, key: JobKey) -> JobData:
         """The samples of a job; raises ArchiveError if they are missing or damaged."""
@@ -319,6 +333,13 @@ def _errors_naming(key: JobKey) -> Iterator[None]:
     except ArchiveError as error:
         error.subject = f"the archive of job {key.job_id} of {key.cluster}, started {key.start_time},"
         raise
+
+
+def _decode_meta(raw: bytes, path: Path, key: JobKey) -> Job:
+    job = decode_meta_json(raw, source=str(path))
+    if (job.cluster, job.job_id, job.start_time) != (key.cluster, key.job_id, key.start_time):
+        raise ArchiveError(f"{path}: describes job {job.job_id} of {job.cluster!r}, started {job.start_time}")
+    return job
 
 
 def _path_number(value: object, name: str) -> int:

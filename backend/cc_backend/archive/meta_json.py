@@ -35,7 +35,6 @@ _OPTIONAL_INTEGERS = {
 def job_to_meta_json(job: Job) -> dict[str, Any]:
     """The meta.json object of a job; its monitoring status is always that of an archived job."""
     partition = {"partition": job.partition} if job.partition else {}
-    tags = {"tags": [tag_to_json(tag) for tag in job.tags]} if job.tags else {}
     numbers = {key: getattr(job, name) for key, name in _OPTIONAL_INTEGERS.items()}
     return {
         "cluster": job.cluster,
@@ -45,11 +44,11 @@ def job_to_meta_json(job: Job) -> dict[str, Any]:
         "user": job.user,
         "shared": job.shared,
         "jobState": job.state.value,
-        **tags,
+        **_tags_to_json(job),
         "resources": [resource_document(resource) for resource in job.resources],
         "energyFootprint": _numbers_to_json(job.energy_footprint),
         "footprint": _numbers_to_json(job.footprint),
-        "metaData": None if job.meta_data is None else dict(sorted(job.meta_data.items())),
+        "metaData": _meta_data_to_json(job),
         "concurrentJobs": {"items": None, "count": 0},
         "energy": _finite_or_zero(job.energy),
         "jobId": job.job_id,
@@ -73,7 +72,25 @@ def job_to_meta_json(job: Job) -> dict[str, Any]:
 
 def encode_meta_json(job: Job) -> bytes:
     """The content of the meta.json file of a job."""
-    document = job_to_meta_json(job)
+    return _encode(job_to_meta_json(job))
+
+
+def with_tags_and_meta_data(raw: bytes, job: Job, *, source: str) -> bytes:
+    """The content of a meta.json file with tags and meta data of a job, and all else as it was, unknown keys included.
+
+    It is the same object as `raw` if nothing changes. Unreadable meta data of the job changes nothing. Raises
+    ArchiveError that names `source` if the file is damaged.
+    """
+    document = parse_json(raw, source)
+    if not isinstance(document, dict):
+        raise ArchiveError(f"{source}: must be an object, not {quoted_value(document)}")
+    meta_data = {} if "meta_data" in job.damaged_columns else {"metaData": _meta_data_to_json(job)}
+    kept = {key: value for key, value in document.items() if key != "tags"}
+    changed = {**kept, **_tags_to_json(job), **meta_data}
+    return raw if changed == document else _encode(changed)
+
+
+def _encode(document: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
@@ -124,6 +141,14 @@ def job_from_meta_json(document: object, *, source: str) -> Job:
     )
     raise_first_error(part.faults, source)
     return job
+
+
+def _tags_to_json(job: Job) -> dict[str, Any]:
+    return {"tags": [tag_to_json(tag) for tag in job.tags]} if job.tags else {}
+
+
+def _meta_data_to_json(job: Job) -> dict[str, str] | None:
+    return None if job.meta_data is None else dict(sorted(job.meta_data.items()))
 
 
 def _finite_or_zero(value: float) -> float:

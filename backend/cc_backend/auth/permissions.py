@@ -14,6 +14,8 @@ There are three kinds of callers:
 | JOBS_READ | - | service, admin+api | read, jobs, admin |
 | JOBS_READ_OWN | - | service, api + user, manager, support or admin | read, jobs, admin |
 | JOBS_WRITE | - | service, admin+api | jobs, admin |
+| JOBS_ADMIN | - | service, admin+api | admin |
+| NODES_READ | - | service, admin+api | read, jobs, admin (service, admin, support only) |
 | NODES_WRITE | - | service, admin+api | jobs, admin |
 | CLUSTERS_READ | - | service, admin+api | read, jobs, admin |
 | METRICS_WRITE | - | service, admin+api | write, admin |
@@ -46,6 +48,8 @@ class Permission(Enum):
     JOBS_READ = "jobs read"
     JOBS_READ_OWN = "jobs read own"
     JOBS_WRITE = "jobs write"
+    JOBS_ADMIN = "jobs admin"
+    NODES_READ = "nodes read"
     NODES_WRITE = "nodes write"
     CLUSTERS_READ = "clusters read"
     METRICS_WRITE = "metrics write"
@@ -175,6 +179,8 @@ _RULES = {
     Permission.JOBS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.JOBS_READ_OWN: _Rule(None, _is_user_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.JOBS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
+    Permission.JOBS_ADMIN: _Rule(None, _is_admin_class, _scopes()),
+    Permission.NODES_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS), whole_site=True),
     Permission.NODES_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
     Permission.CLUSTERS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.METRICS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.WRITE)),

@@ -14,18 +14,21 @@ from werkzeug.exceptions import HTTPException
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.http.problems import problem_response
+from cc_backend.http.query_string import ROUTES_BESIDE_IDS
 from cc_common.error_codes import ErrorCode
 
+# Words in the place of a job's id would match the routes of one job as well, with other methods.
+_FIXED_PATHS = tuple(f"/api/jobs/{word}/" for word in ROUTES_BESIDE_IDS)
 PREFIXES = ("/api", "/userapi", "/frontend", "/config", "/metricstore")
 READ_ONLY = ("/healthz", "/metrics")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _ENDPOINT = "unknown"
 _CORS_PREFIX = "/api/"
-_CORS_HEADERS = {"Access-Control-Allow-Origin": "*"}
+_CORS_HEADERS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
 _PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Origin, X-Auth-Token, "
-    "X-Requested-With",
+    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, If-None-Match, Origin, "
+    "X-Auth-Token, X-Requested-With",
     "Access-Control-Max-Age": "600",
 }
 
@@ -91,5 +94,5 @@ def _add_rules(state: BlueprintSetupState) -> None:
     app.view_functions[endpoint] = respond_to_unknown_path
     rules = [f"{prefix}/<path:rest>" for prefix in PREFIXES]
     rules += [f"{prefix}/" for prefix in PREFIXES if prefix != "/config"]
-    for rule in (*rules, *READ_ONLY):
+    for rule in (*rules, *READ_ONLY, *_FIXED_PATHS):
         app.url_map.add(app.url_rule_class(rule, endpoint=endpoint, strict_slashes=False))

@@ -13,7 +13,11 @@ from cc_common.error_codes import ErrorCode
 _MAX_INTEGER = 2**63 - 1
 _TRUE = frozenset({"", "1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_ROUTES_BESIDE_IDS = ("start_job", "stop_job", "metrics", "used_nodes")
+ROUTES_BESIDE_IDS = (
+    *("start_job", "stop_job", "tag_job", "edit_meta", "delete_job", "delete_job_before"),
+    *("metrics", "used_nodes"),
+)
+"""Words that stand in the place of a job's id below /api/jobs/."""
 _MAX_QUOTED = 60
 
 
@@ -50,7 +54,7 @@ def parse_integer(name: str, text: str, *, minimum: int = 0, maximum: int = _MAX
 
 def parse_job_id(text: str) -> int:
     """The database id of a job in a path. Raises InvalidInput, with the route that was probably meant, if any."""
-    near = difflib.get_close_matches(text.lower(), _ROUTES_BESIDE_IDS, n=1)
+    near = difflib.get_close_matches(text.lower(), ROUTES_BESIDE_IDS, n=1)
     if near:
         advice = f"; did you mean /api/jobs/{near[0]}/?"
         raise InvalidInput(f"there is no job with the id {_quoted(text)}{advice}", code=ErrorCode.INVALID_PARAMETER)

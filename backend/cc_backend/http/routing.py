@@ -13,6 +13,8 @@ GET = ("GET",)
 POST = ("POST",)
 POST_OR_PUT = ("POST", "PUT")
 GET_OR_POST = ("GET", "POST")
+POST_OR_PATCH = ("POST", "PATCH")
+DELETE = ("DELETE",)
 
 
 @dataclass(frozen=True, slots=True)

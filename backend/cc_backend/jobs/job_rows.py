@@ -144,7 +144,7 @@ def _job_to_columns(job: Job) -> dict[str, Any]:
         "partition": job.partition,
         "project": job.project,
         "user": job.user,
-        "name": _printable(job.name[:_MAX_JOB_NAME_LENGTH]),
+        "name": listed_name(job.name),
         "shared": job.shared,
         "state": str(job.state),
         "array_job_id": job.array_job_id,
@@ -167,8 +167,9 @@ def _job_to_columns(job: Job) -> dict[str, Any]:
     }
 
 
-def _printable(name: str) -> str:
-    """The job name for lists, with unprintable characters such as line breaks replaced by blanks."""
+def listed_name(name: str) -> str:
+    """The job name for lists: its first 1024 characters, with unprintable ones such as line breaks as blanks."""
+    name = name[:_MAX_JOB_NAME_LENGTH]
     return name if name.isprintable() else "".join(mark if mark.isprintable() else " " for mark in name)
 
 

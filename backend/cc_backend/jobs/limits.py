@@ -22,3 +22,6 @@ MAX_FOOTPRINT_VALUES = 1000
 MAX_TAGS = 1000
 MAX_NAME = 256
 MAX_CONFIGURATION = 4096
+MAX_META_KEYS = 1000
+MAX_META_DATA_BYTES = 16 << 20
+"""Maximum keys and values of a job's meta data in UTF-8: a job script at the start, and what was added since."""

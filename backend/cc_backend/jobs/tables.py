@@ -172,6 +172,19 @@ class JobTagRow(peewee.Model):
         without_rowid = True
 
 
+class MetaChangeRow(peewee.Model):
+    """A finished job whose tags or meta data were changed: its meta.json in the archive is to follow.
+
+    `revision` counts the changes, so that a change is not lost that is made while the file is written.
+    """
+
+    job = peewee.ForeignKeyField(JobRow, primary_key=True, on_delete="CASCADE", lazy_load=False)
+    revision = IntegerField(default=1)
+
+    class Meta:
+        table_name = "job_meta_change"
+
+
 class NodeRow(peewee.Model):
     """A node that was reported at least once: the time of the last report, and its newest row of node_state.
 
@@ -211,4 +224,15 @@ class NodeStateRow(peewee.Model):
         indexes = ((("node", "time_s"), False),)
 
 
-ALL = (JobRow, ClusterConfigRow, JobHostRow, LateHostRow, FootprintRow, TagRow, JobTagRow, NodeRow, NodeStateRow)
+ALL = (
+    JobRow,
+    ClusterConfigRow,
+    JobHostRow,
+    LateHostRow,
+    FootprintRow,
+    TagRow,
+    JobTagRow,
+    MetaChangeRow,
+    NodeRow,
+    NodeStateRow,
+)

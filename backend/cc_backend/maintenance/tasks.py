@@ -6,6 +6,7 @@ from functools import partial
 from cc_backend.auth.token_expiry import log_expiring_tokens
 from cc_backend.jobdata.gaps import explainer_for
 from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
+from cc_backend.maintenance.meta_updater import MetaUpdater
 from cc_backend.maintenance.reload_clusters import reload_clusters
 from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
 from cc_backend.maintenance.store_tasks import store_tasks
@@ -15,6 +16,7 @@ from cc_backend.services import Services
 ARCHIVE_EVERY_S = 2.0
 CLUSTERS_EVERY_S = 5.0
 JUDGE_EVERY_S = 2.0
+META_EVERY_S = 2.0
 INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
 SESSIONS_EVERY_S = 3600.0
@@ -30,6 +32,11 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     def archive() -> None:
         services.archive.require_root()  # fails once here instead of for each job, and is retried soon
         archiver.run_once(now_s=services.now_s(), retention_now_s=services.retention_now_s(), stopping=stopping.is_set)
+
+    updater = MetaUpdater(services.database, services.archive_queue, services.archive)
+
+    def update_meta() -> None:
+        updater.run_once(now_s=services.now_s(), stopping=stopping.is_set)
 
     def footprints() -> None:
         refresher.step(now_s=services.now_s(), stopping=stopping.is_set)
@@ -50,6 +57,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
 
     return (
         PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_complete_store=True, thread="archiving"),
+        PeriodicTask("archived tags and meta data", update_meta, META_EVERY_S, thread="archiving"),
         PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_complete_store=True),
         PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
         *store_tasks(

@@ -80,6 +80,11 @@ class BackendMainSettings(ListenSettings):
         300, "Jobs shorter than this many seconds are short; the job list can leave them out. 0 means none.", minimum=0
     )
     max_json_bytes: int = option(4 * 1024 * 1024, "Largest JSON body of any other request.", minimum=1024)
+    machine_state_dir: str = option(
+        "",
+        "Folder of the documents that machines store about themselves at /api/machine_state/; empty switches that off.",
+        kind="path",
+    )
     nodestate_retention: NodeStateRetentionSettings = section(
         NodeStateRetentionSettings, "How long the database remembers what the nodes did."
     )
@@ -221,7 +226,6 @@ LEGACY_KEYS: Mapping[str, str] = {
     "main.enable-job-taggers": _NOT_USED_YET,
     "main.validate": _NOT_USED_YET,
     "main.redirect-http-to": _NOT_USED_YET,
-    "main.machine-state-dir": _NOT_USED_YET,
     "main.stop-jobs-exceeding-walltime": _NOT_USED_YET,
     "main.emission-constant": _NOT_USED_YET,
     "main.systemd-unit": _NOT_USED_YET,

@@ -1,5 +1,6 @@
 """Who may do what: every route against every kind of caller, and which jobs a reader sees."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ def answers(site: Any, headers: dict[str, str]) -> dict[str, int]:
     """The status of every protected route for a caller with these headers."""
     statuses = {}
     for route in PROTECTED:
-        path = route.path.replace("<job_id>", "1")
+        path = re.sub("<[a-z_]+>", "1", route.path)
         answer = site.client.open(path, method=route.methods[0], data=b"", headers=headers)
         statuses[f"{route.methods[0]} {route.path}"] = answer.status_code
     return statuses
@@ -73,11 +74,21 @@ def test_a_users_token_passes_under_userapi_only(site: Any, roles: tuple[str, ..
     ("scope", "opened"),
     [
         ("write", {Permission.METRICS_WRITE}),
-        ("read", {Permission.JOBS_READ, Permission.JOBS_READ_OWN, Permission.CLUSTERS_READ, Permission.METRICS_READ}),
+        (
+            "read",
+            {
+                Permission.JOBS_READ,
+                Permission.JOBS_READ_OWN,
+                Permission.NODES_READ,
+                Permission.CLUSTERS_READ,
+                Permission.METRICS_READ,
+            },
+        ),
         (
             "jobs",
             {
                 Permission.JOBS_WRITE,
+                Permission.NODES_READ,
                 Permission.NODES_WRITE,
                 Permission.JOBS_READ,
                 Permission.JOBS_READ_OWN,

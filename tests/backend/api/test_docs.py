@@ -7,6 +7,11 @@ import pytest
 
 from cc_backend.api.job_list_query import PARAMETERS
 from cc_backend.api.routes import ROUTES
+from cc_backend.http.routing import Route
+
+
+def documented_path(route: Route) -> str:
+    return re.sub("<([a-z_]+)>", r"{\1}", route.path.replace("<job_id>", "<id>"))
 
 
 @pytest.fixture
@@ -16,7 +21,7 @@ def text(repository: Path) -> str:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [(method, route.path.replace("<job_id>", "{id}")) for route in ROUTES for method in route.methods],
+    [(method, documented_path(route)) for route in ROUTES for method in route.methods],
 )
 def test_every_route_is_described(text: str, method: str, path: str) -> None:
     assert re.search(rf"^\| .*\b{method}\b[^`]*`{re.escape(path)}`", text, re.MULTILINE)
@@ -29,4 +34,4 @@ def test_every_parameter_of_the_job_list_is_described(text: str, name: str) -> N
 
 def test_no_route_is_described_that_does_not_exist(text: str) -> None:
     described = set(re.findall(r"^\| [A-Z, ]+ `(/[^`]*)`", text, re.MULTILINE))
-    assert described == {route.path.replace("<job_id>", "{id}") for route in ROUTES}
+    assert described == {documented_path(route) for route in ROUTES}

@@ -151,7 +151,7 @@ def test_a_job_that_does_not_exist_is_422(site: Any, number: str) -> None:
     assert (answer.status_code, answer.get_json()["status"]) == (422, "Unprocessable Entity")
 
 
-@pytest.mark.parametrize("number", ["abc", "1.5", "-3", "9223372036854775808", "start_job", "1%20or%201=1", "٣"])
+@pytest.mark.parametrize("number", ["abc", "1.5", "-3", "9223372036854775808", "start_jobs", "1%20or%201=1", "٣"])
 def test_an_id_that_is_no_number_is_400(site: Any, number: str) -> None:
     assert site.client.get(f"/api/jobs/{number}", headers=site.headers()).status_code == 400
 
@@ -182,13 +182,52 @@ def test_metrics_named_by_a_body_come_as_a_list(site: Any) -> None:
     assert document["Meta"]["jobId"] == 88412
 
 
-@pytest.mark.parametrize(("body", "count"), [(b"[]", 0), (b"null", 6)])
-def test_an_empty_list_means_no_metric_and_null_means_all(site: Any, body: bytes, count: int) -> None:
+@pytest.mark.parametrize("body", [b"[]", b"null"])
+def test_an_empty_list_means_all_metrics_as_null_does(site: Any, body: bytes) -> None:
     database_id = site.start_job()
     site.write_node("tn01", from_s=START_S, minutes=5)
     site.clock.advance(240)
     answer = site.client.post(f"/api/jobs/{database_id}", data=body, headers=site.headers())
-    assert len(answer.get_json()["Data"]) == count
+    data = answer.get_json()["Data"]
+    assert len(data) == 6
+    assert [set(entry) for entry in data] == [{"metric", "name", "scope"}] * 6
+
+
+@pytest.mark.parametrize(
+    ("value", "has_samples"), [("true", True), ("1", True), ("TRUE", True), ("false", False), ("0", False)]
+)
+def test_a_flag_may_be_written_in_several_ways(site: Any, value: str, has_samples: bool) -> None:  # noqa: FBT001  parametrised value
+    path = f"/api/jobs/{site.archived_job()}?all-metrics={value}"
+    data = site.client.get(path, headers=site.headers()).get_json()["Data"]
+    assert (data is not None) == has_samples
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/api/jobs/start_job", "POST, PUT, OPTIONS"),
+        ("GET", "/api/jobs/start_job/", "POST, PUT, OPTIONS"),
+        ("DELETE", "/api/jobs/stop_job/", "POST, PUT, OPTIONS"),
+        ("GET", "/api/jobs/edit_meta/", "POST, PATCH, OPTIONS"),
+        ("GET", "/api/jobs/edit_meta/5", "POST, PATCH, OPTIONS"),
+        ("GET", "/api/jobs/tag_job/5/", "POST, PATCH, DELETE, OPTIONS"),
+        ("POST", "/api/jobs/delete_job", "DELETE, OPTIONS"),
+        ("POST", "/api/jobs/used_nodes", "GET, HEAD, OPTIONS"),
+        ("GET", "/api/tags", "DELETE, OPTIONS"),
+        ("PUT", "/api/jobs/5", "GET, HEAD, POST, OPTIONS"),
+    ],
+)
+def test_another_method_is_405_and_names_those_there_are(site: Any, method: str, path: str, allowed: str) -> None:
+    answer = site.client.open(path, method=method)
+    assert (answer.status_code, answer.get_json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/tag_job/", "/api/jobs/metrics", "/api/jobs/delete_job_before/", "/api/x"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_path_that_leads_nowhere_is_404(site: Any, method: str, path: str) -> None:
+    answer = site.client.open(path, method=method)
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "route_unknown")
 
 
 @pytest.mark.parametrize("body", [b"", b'"mem_bw"', b"[1]", b'{"a": 1}', b"[null]", b"[" * 40])

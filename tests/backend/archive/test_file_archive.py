@@ -15,7 +15,7 @@ from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.statistics import finalize_job
 from cc_backend.clusters import SubCluster, load_clusters
 from cc_backend.errors import ArchiveError, InvalidInput, Unavailable
-from cc_backend.model import Job, JobData, JobKey, JobMetric, MetricUnit, SampleSeries, Scope
+from cc_backend.model import Job, JobData, JobKey, JobMetric, MetricUnit, SampleSeries, Scope, Tag
 from cc_backend.runtime import atomic_files
 
 KEY = JobKey("tern", 7300412, 1760000000)
@@ -565,3 +565,65 @@ def test_real_import_pairs_are_read(shared_fixtures: Path, archive: FileArchive,
         for metric in by_scope.values():
             ids = [(series.hostname, series.id) for series in metric.series]
             assert len(set(ids)) == len(ids)
+
+
+# --- tags and meta data that change later
+
+
+TAGS = (Tag("app", "wave", "global", 7), Tag("note", "mine", "maru", 8))
+
+
+def test_tags_and_meta_data_are_replaced_and_everything_else_stays(
+    archive: FileArchive, job: Job, data: JobData
+) -> None:
+    archive.store(job, data)
+    path = archive.job_directory(KEY) / "meta.json"
+    before = {
+        **orjson.loads(path.read_bytes()),
+        "siteKey": [1, {"a": 0.1}],
+        "concurrentJobs": {"items": [], "count": 3},
+    }
+    path.write_bytes(orjson.dumps(before))
+    changed = dataclasses.replace(job, tags=TAGS, meta_data={"b": "2", "a": "<&>\n"}, user="other", energy=7.0)
+    assert archive.update_meta(changed) is True
+    after = orjson.loads(path.read_bytes())
+    assert after == {
+        **before,
+        "tags": [{"type": tag.type, "name": tag.name, "scope": tag.scope, "id": tag.id} for tag in TAGS],
+        "metaData": {"a": "<&>\n", "b": "2"},
+    }
+    assert archive.load_meta(KEY).tags == TAGS
+    assert _loaded(archive) == encode_data_json(data)
+
+
+def test_what_changes_nothing_writes_nothing(archive: FileArchive, job: Job, data: JobData) -> None:
+    archive.store(dataclasses.replace(job, tags=TAGS), data)
+    path = archive.job_directory(KEY) / "meta.json"
+    before = path.stat().st_ino
+    assert archive.update_meta(dataclasses.replace(job, tags=TAGS)) is False
+    assert path.stat().st_ino == before
+
+
+def test_the_last_tag_and_all_meta_data_can_go(archive: FileArchive, job: Job, data: JobData) -> None:
+    archive.store(dataclasses.replace(job, tags=TAGS), data)
+    assert archive.update_meta(dataclasses.replace(job, tags=(), meta_data=None)) is True
+    document = orjson.loads((archive.job_directory(KEY) / "meta.json").read_bytes())
+    assert ("tags" in document, document["metaData"]) == (False, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"jobId": 7300413}'])
+def test_a_damaged_or_foreign_meta_json_is_not_written_over(
+    archive: FileArchive, job: Job, data: JobData, content: bytes
+) -> None:
+    archive.store(job, data)
+    path = archive.job_directory(KEY) / "meta.json"
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError):
+        archive.update_meta(dataclasses.replace(job, tags=TAGS))
+    assert path.read_bytes() == content
+
+
+def test_a_job_that_is_not_archived_has_nothing_to_change(archive: FileArchive, job: Job) -> None:
+    with pytest.raises(ArchiveError):
+        archive.update_meta(dataclasses.replace(job, tags=TAGS))
+    assert not archive.job_directory(KEY).exists()

@@ -37,6 +37,7 @@ def stop(**more: Any) -> dict[str, Any]:
     return {"stopTime": 1_760_000_460, "jobState": "failed", **more}
 
 
+TAGS = [{"type": "note", "name": "zz_tag"}]
 NODES = {"cluster": "heron", "nodes": [{"hostname": "hn01", "states": ["DOWN"]}]}
 HEALTH = {"cluster": "heron", "nodes": ["hn01"], "metric-names": ["z_metric"], "with-reasons": True}
 START = {
@@ -79,6 +80,33 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/jobs/stop_job/", "POST", stop(jobId=501)),
     ),
     "/api/jobs/stop_job/<job_id>/": (Asked("/api/jobs/stop_job/{running}/", "POST", stop()),),
+    "/api/jobs/tag_job/<job_id>/": (
+        Asked("/api/jobs/tag_job/{running}/", "POST", TAGS),
+        Asked("/api/jobs/tag_job/{archived}/", "PATCH", TAGS),
+        Asked("/api/jobs/tag_job/{running}/", "DELETE", TAGS),
+    ),
+    "/api/tags/": (Asked("/api/tags/", "DELETE", TAGS),),
+    "/api/jobs/edit_meta/<job_id>/": (
+        Asked("/api/jobs/edit_meta/{running}/", "PATCH", {"note": "x"}),
+        Asked("/api/jobs/edit_meta/{archived}/", "POST", {"note": "x"}),
+    ),
+    "/api/jobs/edit_meta/": (
+        Asked("/api/jobs/edit_meta/", "PATCH", {"jobId": 501, "cluster": "heron", "payload": {"note": "x"}}),
+        Asked("/api/jobs/edit_meta/", "POST", {"jobId": 501, "payload": {"note": "x"}}),
+    ),
+    "/api/jobs/delete_job/<job_id>/": (
+        Asked("/api/jobs/delete_job/{running}/", "DELETE"),
+        Asked("/api/jobs/delete_job/{archived}/", "DELETE"),
+    ),
+    "/api/jobs/delete_job/": (
+        Asked("/api/jobs/delete_job/", "DELETE", {"jobId": 501, "cluster": "heron"}),
+        Asked("/api/jobs/delete_job/", "DELETE", {"jobId": 501}),
+    ),
+    "/api/jobs/delete_job_before/<before>/": (Asked("/api/jobs/delete_job_before/9999999999/", "DELETE"),),
+    "/api/machine_state/<cluster>/<host>/": (
+        Asked("/api/machine_state/heron/hn01/"),
+        Asked("/api/machine_state/heron/hn01/", "PUT", {"load": 1}),
+    ),
     "/api/jobs/": (
         Asked("/api/jobs/"),
         Asked("/api/jobs/?cluster=heron"),
@@ -174,10 +202,20 @@ class TwoClusters:
         """What a write to heron would change."""
         services, now_s = self.site.services, self.site.services.now_s()
         heron = JobFilter(clusters=("heron",))
-        jobs = [(job.id, job.state, job.duration) for job in services.job_queries.find(heron, EVERYTHING, now_s=0).jobs]
+        jobs = [
+            (job.id, job.state, job.duration, job.tags, job.meta_data)
+            for job in services.job_queries.find(heron, EVERYTHING, now_s=0).jobs
+        ]
         counters = services.store.counters()
         held = services.store.query("heron", [_load("hn01"), _load("hn02")], from_s=now_s - 7200, to_s=now_s + 60)
-        return jobs, counters.hosts, counters.series, [[series.data.tobytes() for series in row] for row in held]
+        machine = services.machine_states.load("heron", "hn01").content
+        return (
+            jobs,
+            machine,
+            counters.hosts,
+            counters.series,
+            [[series.data.tobytes() for series in row] for row in held],
+        )
 
 
 def _load(host: str) -> Any:
@@ -192,11 +230,12 @@ def two(site_of: Callable[..., Any], tern: dict[str, Any]) -> TwoClusters:
     only_here = {**tern["metricConfig"][0], "name": "z_metric", "footprint": "max"}
     heron["metricConfig"] = [*tern["metricConfig"], only_here]
     heron["subClusters"] = [{**tern["subClusters"][0], "nodes": "hn[01-02]"}]
-    site = site_of(clusters=[tern, heron])
+    site = site_of(clusters=[tern, heron], settings={"main": {"machine-state-dir": "machines"}})
+    site.services.machine_states.store("heron", "hn01", b"424242")
     begin_s = int(site.clock())
     site.start_job(jobId=77)
     theirs = {"cluster": "heron", "user": "zoe", "project": "zproject", "partition": "zpart"}
-    meta = {"metaData": {"jobName": "znote"}}
+    meta = {"metaData": {"jobName": "znote"}, "tags": TAGS}
     done = site.start_job(jobId=500, resources=[{"hostname": "hn01"}], **theirs, **meta)
     running = site.start_job(jobId=501, resources=[{"hostname": "hn02"}], **theirs, **meta)
     lines = [

@@ -21,6 +21,7 @@ def test_the_table_of_periodic_work(site: Any) -> None:
     tasks = periodic_tasks(site.services, threading.Event())
     assert {task.name: (task.interval_s, task.needs_complete_store, task.thread) for task in tasks} == {
         "archive": (2, True, "archiving"),
+        "archived tags and meta data": (2, False, "archiving"),
         "footprints": (1, True, "upkeep"),
         "judgements": (2, True, "judging"),
         "upkeep": (60, False, "upkeep"),
