@@ -19,7 +19,7 @@ BACKEND_FLOORS = (
     ("errors", "model"),
     ("runtime", "settings", "wording", "httpserver"),
     ("clusters", "db", "metricstore"),
-    ("archive", "auth", "insight"),
+    ("archive", "auth", "insight", "taggers"),
     ("jobs",),
     ("jobdata", "migrations"),
     ("startup", "services"),
@@ -58,6 +58,7 @@ FORBIDDEN = {
     "cc_backend.metricstore": WEB_AND_DATABASE,
     "cc_backend.archive": WEB_AND_DATABASE,
     "cc_backend.clusters": WEB_AND_DATABASE,
+    "cc_backend.taggers": WEB_AND_DATABASE,
     "cc_backend.insight": ("cc_backend.archive", *WEB_AND_DATABASE),
     "cc_backend.wording": WEB_AND_DATABASE,
     "cc_backend.jobs": WEB,
@@ -76,6 +77,7 @@ LAZY = {
     "cc_common": ("httpx", "nats", *LAZY_MODULES),
     "cc_backend.jobdata.external_store": ("httpx", *LAZY_MODULES),
     "cc_backend.storeservice": ("httpx", *LAZY_MODULES),
+    "cc_backend.taggers": ("re2",),
 }
 
 # module -> libraries that a process which loads it does without, whatever is imported on the way: they take memory
