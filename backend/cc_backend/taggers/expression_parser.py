@@ -82,8 +82,8 @@ class _Parser:
     def token(self) -> Token:
         return self._tokens[self._index]
 
-    def error(self, problem: str) -> ExpressionError:
-        return ExpressionError(f"position {self.token.at}: {problem}")
+    def error(self, problem: str, token: Token | None = None) -> ExpressionError:
+        return ExpressionError(f"position {(token or self.token).at}: {problem}")
 
     def expression(self, precedence: int) -> Node:
         """The expression up to an operator that binds less than `precedence`."""
@@ -140,8 +140,7 @@ class _Parser:
             return self._members(node)
         if token.text == "[":
             return ListOf(self._items("]"))
-        self._index -= 1
-        raise self.error(f"a value is expected, not {token.text[:40] or 'the end'!r}")
+        raise self.error(f"a value is expected, not {token.text[:40] or 'the end'!r}", token)
 
     def _name(self, token: Token) -> Node:
         return Call(token.text, self._items(")")) if self._accept("(") else Name(token.text)
@@ -165,8 +164,7 @@ class _Parser:
                 raise self.error(f"more than {MAX_DEPTH} members of members")
             wanted = self._take()
             if wanted.kind != ("word" if sign == "." else "text"):
-                self._index -= 1
-                raise self.error("the name of a member is expected" + (" in quotes" if sign == "[" else ""))
+                raise self.error("the name of a member is expected" + (" in quotes" if sign == "[" else ""), wanted)
             node = Member(node, wanted.text if sign == "." else read_text(wanted))
             if sign == "[":
                 self._expect("]")
