@@ -21,7 +21,7 @@ _FULL_WORD_CHARS = 2  # names as short as this have no suffix: `r` is not `ray`,
 
 
 @dataclass(frozen=True, slots=True)
-class Application:
+class KnownApplication:
     """One application; all names are in lower case. The comments of `applications.toml` say what they are."""
 
     tag: str
@@ -36,15 +36,15 @@ class Application:
 class ApplicationList:
     """Applications by the names of their programs, modules, jobs and Python modules."""
 
-    applications: Mapping[str, Application]
-    _programs: dict[str, Application] = field(default_factory=dict)
-    _globs: list[tuple[re.Pattern[str], Application]] = field(default_factory=list)
-    _modules: dict[str, Application] = field(default_factory=dict)
-    _names: dict[str, Application] = field(default_factory=dict)
-    _python: dict[str, Application] = field(default_factory=dict)
+    applications: Mapping[str, KnownApplication]
+    _programs: dict[str, KnownApplication] = field(default_factory=dict)
+    _globs: list[tuple[re.Pattern[str], KnownApplication]] = field(default_factory=list)
+    _modules: dict[str, KnownApplication] = field(default_factory=dict)
+    _names: dict[str, KnownApplication] = field(default_factory=dict)
+    _python: dict[str, KnownApplication] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, applications: Iterable[Application]) -> "ApplicationList":
+    def of(cls, applications: Iterable[KnownApplication]) -> "ApplicationList":
         """The list of these applications; of names that several have the first counts."""
         made = cls({application.tag: application for application in applications})
         for application in made.applications.values():
@@ -62,7 +62,7 @@ class ApplicationList:
                     index.setdefault(name, application)
         return made
 
-    def by_program(self, base_name: str) -> Application | None:
+    def by_program(self, base_name: str) -> KnownApplication | None:
         """The application of an executable, by its name without directory."""
         name = base_name.lower()
         if not name or len(name) > _MAX_NAME_CHARS:
@@ -72,7 +72,7 @@ class ApplicationList:
             found = next((application for pattern, application in self._globs if pattern.fullmatch(name)), None)
         return found
 
-    def by_module(self, text: str) -> Application | None:
+    def by_module(self, text: str) -> KnownApplication | None:
         """The application of an environment module, package or image, such as `chem/GROMACS/2023.3`."""
         for component in _COMPONENTS.split(text.lower()[:_MAX_NAME_CHARS]):
             for name in _beginnings(component):
@@ -80,12 +80,12 @@ class ApplicationList:
                     return self._modules[name]
         return None
 
-    def by_job_name(self, text: str) -> Application | None:
+    def by_job_name(self, text: str) -> KnownApplication | None:
         """The application that a word of a job's name is."""
         words = _WORDS.split(text.lower()[:_MAX_NAME_CHARS])
         return next((self._names[word] for word in words if word in self._names), None)
 
-    def by_python_module(self, name: str) -> Application | None:
+    def by_python_module(self, name: str) -> KnownApplication | None:
         """The application of a Python module or of the package that it is in."""
         name = name.lower()[:_MAX_NAME_CHARS]
         return self._python.get(name) or self._python.get(name.partition(".")[0])
@@ -103,16 +103,16 @@ def _glob(pattern: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
 
 
-def shipped_applications() -> list[Application]:
+def shipped_applications() -> list[KnownApplication]:
     """The applications of `applications.toml`, in its order."""
     text = resources.files("cc_backend.taggers").joinpath("applications.toml").read_text("utf-8")
     return [_read_application(tag, table) for tag, table in tomllib.loads(text).items()]
 
 
-def _read_application(tag: str, table: Mapping[str, Any]) -> Application:
+def _read_application(tag: str, table: Mapping[str, Any]) -> KnownApplication:
     def names(key: str) -> tuple[str, ...]:
         return tuple(name.lower() for name in table.get(key, ()))
 
-    return Application(
+    return KnownApplication(
         tag, names("programs"), names("modules"), names("names"), names("python"), bool(table.get("helper", False))
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.model import Job, MetricStatistic
-from cc_backend.taggers.expression_tokens import ExpressionError
+from cc_backend.taggers.expression_tokens import RuleExpressionError
 from cc_backend.taggers.expression_values import evaluate
 from cc_backend.taggers.rule_files import LIMITS, Rule
 
@@ -33,7 +33,7 @@ def classify_job(job: Job, metrics: Mapping[str, MetricConfig], rules: Iterable[
     for rule in rules:
         try:
             job_class = _apply(rule, job, metrics)
-        except ExpressionError:
+        except RuleExpressionError:
             continue
         if job_class is not None:
             found.append(job_class)

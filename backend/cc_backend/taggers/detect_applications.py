@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cc_backend.taggers.application_list import Application, ApplicationList
+from cc_backend.taggers.application_list import KnownApplication, ApplicationList
 from cc_backend.taggers.launchers import StartedProgram, started_programs
 from cc_backend.taggers.pattern_files import PatternFile, matching_tags
-from cc_backend.taggers.shell_commands import MAX_SCRIPT_CHARS, Command, script_commands
+from cc_backend.taggers.shell_commands import MAX_SCRIPT_CHARS, ScriptCommand, script_commands
 
 _MAX_NESTED = 3
 _SHELLS = frozenset({"sh", "bash", "zsh", "dash", "ksh", "csh", "tcsh"})
@@ -42,9 +42,9 @@ _CODE_OPTIONS = frozenset({"-c", "-m", "-e"})
 
 @dataclass(slots=True)
 class _Evidence:
-    programs: list[Application] = field(default_factory=list)
-    modules: list[Application] = field(default_factory=list)
-    python: list[Application] = field(default_factory=list)
+    programs: list[KnownApplication] = field(default_factory=list)
+    modules: list[KnownApplication] = field(default_factory=list)
+    python: list[KnownApplication] = field(default_factory=list)
     runs_python: bool = False
     runs_unknown: bool = False
     """Whether a launcher of parallel programs starts one that is not known."""
@@ -70,7 +70,7 @@ def detect_applications(
 ) -> tuple[str, ...]:
     """The sorted tags of the applications of a job, from its meta data: `jobScript`, `slurmInfo` and `jobName`."""
     script = meta_data.get("jobScript", "")
-    evidence = _Evidence([Application(tag) for tag in matching_tags(site, script)])
+    evidence = _Evidence([KnownApplication(tag) for tag in matching_tags(site, script)])
     if script:
         _read_script(script, known, evidence)
     elif command := _SLURM_COMMAND.search(meta_data.get("slurmInfo", "")):
@@ -89,7 +89,7 @@ def _read_script(script: str, known: ApplicationList, evidence: _Evidence) -> No
     _take_commands(script_commands(script), known, evidence, 0)
 
 
-def _take_commands(commands: Iterable[Command], known: ApplicationList, evidence: _Evidence, depth: int) -> None:
+def _take_commands(commands: Iterable[ScriptCommand], known: ApplicationList, evidence: _Evidence, depth: int) -> None:
     for command in commands:
         for name in _loaded_modules(command.words):
             _take_module(name, known, evidence)
@@ -139,7 +139,7 @@ def _shell_script(program: StartedProgram, stdin: str) -> str:
     return stdin
 
 
-def _scripts_of(program: StartedProgram, known: ApplicationList) -> Iterator[Application]:
+def _scripts_of(program: StartedProgram, known: ApplicationList) -> Iterator[KnownApplication]:
     """The application that is the script of an interpreter: `python run_alphafold.py`, `java -jar gatk.jar`."""
     for argument in program.arguments:
         if argument in _CODE_OPTIONS:

@@ -9,7 +9,7 @@ from cc_backend.taggers.expression_tokens import (
     Call,
     Comparisons,
     Conditional,
-    ExpressionError,
+    RuleExpressionError,
     ListOf,
     Literal,
     Member,
@@ -37,8 +37,8 @@ _MAX_ITEMS = 100
 
 
 def parse_expression(text: str) -> Node:
-    """The syntax tree of an expression; raises ExpressionError with the position, counted from 1."""
-    parser = _Parser(split_tokens(text))
+    """The syntax tree of an expression; raises RuleExpressionError with the position, counted from 1."""
+    parser = _ExpressionParser(split_tokens(text))
     node = parser.expression(0)
     if parser.token.kind != "end":
         raise parser.error(f"{parser.token.text[:40]!r} is not expected")
@@ -47,13 +47,13 @@ def parse_expression(text: str) -> Node:
 
 
 def _require_low(node: Node) -> None:
-    """Raise ExpressionError for a tree that is too high to be walked: a long sum is a high tree as well."""
+    """Raise RuleExpressionError for a tree that is too high to be walked: a long sum is a high tree as well."""
     level = [node]
     for _ in range(MAX_HEIGHT):
         level = [part for above in level for part in _parts(above)]
         if not level:
             return
-    raise ExpressionError(f"more than {MAX_HEIGHT} operations build on each other")
+    raise RuleExpressionError(f"more than {MAX_HEIGHT} operations build on each other")
 
 
 def _parts(node: Node) -> tuple[Node, ...]:  # noqa: PLR0911 one for each kind of node
@@ -72,7 +72,7 @@ def _parts(node: Node) -> tuple[Node, ...]:  # noqa: PLR0911 one for each kind o
     return node.arguments if isinstance(node, Call) else ()
 
 
-class _Parser:
+class _ExpressionParser:
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._index = 0
@@ -82,8 +82,8 @@ class _Parser:
     def token(self) -> Token:
         return self._tokens[self._index]
 
-    def error(self, problem: str, token: Token | None = None) -> ExpressionError:
-        return ExpressionError(f"position {(token or self.token).at}: {problem}")
+    def error(self, problem: str, token: Token | None = None) -> RuleExpressionError:
+        return RuleExpressionError(f"position {(token or self.token).at}: {problem}")
 
     def expression(self, precedence: int) -> Node:
         """The expression up to an operator that binds less than `precedence`."""

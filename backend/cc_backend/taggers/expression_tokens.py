@@ -26,7 +26,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v
 _UNCHANGED = frozenset("\\'\"`/")
 
 
-class ExpressionError(BackendError):
+class RuleExpressionError(BackendError):
     """An expression or template that cannot be read or computed; the text says where and why."""
 
 
@@ -114,9 +114,9 @@ class Token:
 
 
 def split_tokens(text: str) -> list[Token]:
-    """The tokens of an expression, and the end; raises ExpressionError at a sign that is none."""
+    """The tokens of an expression, and the end; raises RuleExpressionError at a sign that is none."""
     if len(text) > MAX_EXPRESSION_CHARS:
-        raise ExpressionError(f"the expression is longer than {MAX_EXPRESSION_CHARS} characters")
+        raise RuleExpressionError(f"the expression is longer than {MAX_EXPRESSION_CHARS} characters")
     return [*_tokens(text), Token("end", "", len(text) + 1)]
 
 
@@ -125,14 +125,14 @@ def _tokens(text: str) -> Iterator[Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise ExpressionError(f"position {at + 1}: {text[at : at + 10]!r} cannot be read")
+            raise RuleExpressionError(f"position {at + 1}: {text[at : at + 10]!r} cannot be read")
         if match.lastgroup != "blank":
             yield Token(match.lastgroup, match[0], at + 1)
         at = match.end()
 
 
 def read_number(token: Token) -> int | float:
-    """The value of a number; raises ExpressionError beyond 64 bits or the range of floating point."""
+    """The value of a number; raises RuleExpressionError beyond 64 bits or the range of floating point."""
     text = token.text.replace("_", "")
     try:
         if text[:2].lower() in ("0x", "0o", "0b") or text.isdigit():
@@ -142,9 +142,9 @@ def read_number(token: Token) -> int | float:
             value = float(text)
             fits = value < float("inf")
     except ValueError:
-        raise ExpressionError(f"position {token.at}: {token.text[:40]!r} is not a number") from None
+        raise RuleExpressionError(f"position {token.at}: {token.text[:40]!r} is not a number") from None
     if not fits:
-        raise ExpressionError(f"position {token.at}: the number {token.text[:40]!r} is too large")
+        raise RuleExpressionError(f"position {token.at}: the number {token.text[:40]!r} is too large")
     return value
 
 
@@ -161,6 +161,6 @@ def read_text(token: Token) -> str:
             return _ESCAPES[match[2]]
         if match[2] in _UNCHANGED:
             return match[2]
-        raise ExpressionError(f"position {token.at}: \\{match[2]} is not an escape")
+        raise RuleExpressionError(f"position {token.at}: \\{match[2]} is not an escape")
 
     return _ESCAPE.sub(unescape, inner)

@@ -8,7 +8,7 @@ from cc_backend.taggers.expression_tokens import (
     Call,
     Comparisons,
     Conditional,
-    ExpressionError,
+    RuleExpressionError,
     ListOf,
     Literal,
     Member,
@@ -43,7 +43,7 @@ FUNCTIONS = (*_ROUNDING, *_OVER_NUMBERS, "len", "lower", "upper")
 def kind_of(  # noqa: C901, PLR0911 one for each kind of node
     node: Node, environment: Mapping[str, KindTree]
 ) -> KindTree:
-    """The kind of an expression's value; raises ExpressionError where it could not be computed."""
+    """The kind of an expression's value; raises RuleExpressionError where it could not be computed."""
     if isinstance(node, Literal):
         return _kind_of_literal(node)
     if isinstance(node, Name):
@@ -51,7 +51,7 @@ def kind_of(  # noqa: C901, PLR0911 one for each kind of node
     if isinstance(node, Member):
         owner = kind_of(node.owner, environment)
         if isinstance(owner, Kind):
-            raise ExpressionError(f"{owner} has no member {node.name!r}")
+            raise RuleExpressionError(f"{owner} has no member {node.name!r}")
         return _lookup(node.name, owner, " here")
     if isinstance(node, ListOf):
         return _kind_of_list(node, environment)
@@ -66,13 +66,13 @@ def kind_of(  # noqa: C901, PLR0911 one for each kind of node
         _require(kind_of(node.condition, environment), Kind.TRUTH, "before '?'")
         then = kind_of(node.then, environment)
         if not isinstance(then, Kind):
-            raise ExpressionError("a value is expected behind '?', not something with members")
+            raise RuleExpressionError("a value is expected behind '?', not something with members")
         return _require(kind_of(node.otherwise, environment), then, "behind ':'")
     return _kind_of_call(node, environment)
 
 
 def require_kind(node: Node, wanted: Kind, environment: Mapping[str, KindTree]) -> None:
-    """Raise ExpressionError unless an expression gives a value of this kind."""
+    """Raise RuleExpressionError unless an expression gives a value of this kind."""
     _require(kind_of(node, environment), wanted, "as the result")
 
 
@@ -87,20 +87,20 @@ def _lookup(name: str, known: Mapping[str, KindTree], where: str) -> KindTree:
         return known[name]
     except KeyError:
         hint = did_you_mean(name, list(known))
-        raise ExpressionError(f"{name[:60]!r} is not known{where}{hint}") from None
+        raise RuleExpressionError(f"{name[:60]!r} is not known{where}{hint}") from None
 
 
 def _require(found: KindTree, wanted: Kind, where: str) -> Kind:
     if found != wanted:
         shown = found if isinstance(found, Kind) else "something with members"
-        raise ExpressionError(f"{wanted} is expected {where}, not {shown}")
+        raise RuleExpressionError(f"{wanted} is expected {where}, not {shown}")
     return wanted
 
 
 def _kind_of_list(node: ListOf, environment: Mapping[str, KindTree]) -> Kind:
     kinds = {kind for item in node.items if isinstance(kind := kind_of(item, environment), Kind)}
     if len(kinds) != 1 or (kind := kinds.pop()) not in _LISTS:
-        raise ExpressionError("a list must have values, all numbers or all texts")
+        raise RuleExpressionError("a list must have values, all numbers or all texts")
     return _LISTS[kind]
 
 
@@ -108,7 +108,7 @@ def _kind_of_binary(node: Binary, environment: Mapping[str, KindTree]) -> Kind:
     sign, left, right = node.sign, kind_of(node.left, environment), kind_of(node.right, environment)
     if sign == "in":
         if not isinstance(left, Kind) or left not in _LISTS:
-            raise ExpressionError("a number or a text is expected before 'in'")
+            raise RuleExpressionError("a number or a text is expected before 'in'")
         _require(right, _LISTS[left], "behind 'in'")
         return Kind.TRUTH
     wanted = result = Kind.NUMBER
@@ -127,7 +127,7 @@ def _kind_of_comparisons(node: Comparisons, environment: Mapping[str, KindTree])
     left = kind_of(node.first, environment)
     for sign, right in node.others:
         if not isinstance(left, Kind) or (sign not in ("==", "!=") and left not in (Kind.NUMBER, Kind.TEXT)):
-            raise ExpressionError(f"a number or a text is expected before {sign!r}")
+            raise RuleExpressionError(f"a number or a text is expected before {sign!r}")
         _require(kind_of(right, environment), left, f"behind {sign!r}")
     return Kind.TRUTH
 
@@ -135,14 +135,14 @@ def _kind_of_comparisons(node: Comparisons, environment: Mapping[str, KindTree])
 def _kind_of_call(node: Call, environment: Mapping[str, KindTree]) -> Kind:
     name = node.function
     if name not in FUNCTIONS:
-        raise ExpressionError(f"the function {name[:60]!r} is not known{did_you_mean(name, FUNCTIONS)}")
+        raise RuleExpressionError(f"the function {name[:60]!r} is not known{did_you_mean(name, FUNCTIONS)}")
     if name in _OVER_NUMBERS and node.arguments:
         for argument in node.arguments:
             if (kind := kind_of(argument, environment)) != Kind.LIST_OF_NUMBERS:
                 _require(kind, Kind.NUMBER, f"in {name}()")
         return Kind.NUMBER
     if len(node.arguments) != 1:
-        raise ExpressionError(f"{name}() takes one value, not {len(node.arguments)}")
+        raise RuleExpressionError(f"{name}() takes one value, not {len(node.arguments)}")
     found = kind_of(node.arguments[0], environment)
     allowed: Sequence[Kind] = (Kind.NUMBER,)
     if name == "len":
@@ -150,5 +150,5 @@ def _kind_of_call(node: Call, environment: Mapping[str, KindTree]) -> Kind:
     elif name in ("lower", "upper"):
         allowed = (Kind.TEXT,)
     if found not in allowed:
-        raise ExpressionError(f"{name}() takes {' or '.join(allowed)}")
+        raise RuleExpressionError(f"{name}() takes {' or '.join(allowed)}")
     return Kind.TEXT if name in ("lower", "upper") else Kind.NUMBER

@@ -14,7 +14,7 @@ from cc_backend.taggers.expression_tokens import (
     Binary,
     Comparisons,
     Conditional,
-    ExpressionError,
+    RuleExpressionError,
     ListOf,
     Literal,
     Member,
@@ -42,7 +42,7 @@ def evaluate(node: Node, environment: Mapping[str, ValueTree]) -> Any:  # noqa: 
     """The value of an expression that `expression_types` accepts.
 
     Raises:
-        ExpressionError: a value is not there, or a result is undefined.
+        RuleExpressionError: a value is not there, or a result is undefined.
     """
     if isinstance(node, Literal):
         return node.value
@@ -68,7 +68,7 @@ def _lookup(name: str, values: Mapping[str, ValueTree]) -> ValueTree:
     try:
         return values[name]
     except (KeyError, TypeError):
-        raise ExpressionError(f"{name[:60]!r} is not there") from None
+        raise RuleExpressionError(f"{name[:60]!r} is not there") from None
 
 
 def _binary(node: Binary, environment: Mapping[str, ValueTree]) -> Any:
@@ -94,11 +94,11 @@ def _compare(node: Comparisons, environment: Mapping[str, ValueTree]) -> bool:
 
 
 def calculate(sign: str, left: Any, right: Any) -> Any:
-    """The result of an arithmetic operator on two numbers, or of `+` on two texts; raises ExpressionError."""
+    """The result of an arithmetic operator on two numbers, or of `+` on two texts; raises RuleExpressionError."""
     try:
         return _checked(_calculate(sign, left, right))
     except (ZeroDivisionError, OverflowError, ValueError):
-        raise ExpressionError(f"{_shown(left)} {sign} {_shown(right)} has no result") from None
+        raise RuleExpressionError(f"{_shown(left)} {sign} {_shown(right)} has no result") from None
 
 
 def _calculate(sign: str, left: Any, right: Any) -> Any:
@@ -119,9 +119,9 @@ def _calculate(sign: str, left: Any, right: Any) -> Any:
 def _checked(value: Any) -> Any:
     if isinstance(value, str):
         if len(value) > _MAX_TEXT_CHARS:
-            raise ExpressionError(f"a text is longer than {_MAX_TEXT_CHARS} characters")
+            raise RuleExpressionError(f"a text is longer than {_MAX_TEXT_CHARS} characters")
     elif not (math.isfinite(value) and (isinstance(value, float) or -_MAX_INTEGER <= value < _MAX_INTEGER)):
-        raise ExpressionError("a result is beyond the range of numbers")
+        raise RuleExpressionError("a result is beyond the range of numbers")
     return value
 
 
@@ -133,7 +133,7 @@ def _call(name: str, arguments: Sequence[Any]) -> Any:
     try:
         return _checked(_FUNCTIONS[name](*arguments))
     except (OverflowError, ValueError):
-        raise ExpressionError(f"{name}() has no result") from None
+        raise RuleExpressionError(f"{name}() has no result") from None
 
 
 def _over_numbers(function: Callable[[list[Number]], Number]) -> Callable[..., Number]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cc_backend.taggers.expression_tokens import ExpressionError, Token, read_number, read_text
+from cc_backend.taggers.expression_tokens import RuleExpressionError, Token, read_number, read_text
 from cc_backend.taggers.expression_types import Kind, KindTree
 from cc_common.nearest_name import did_you_mean
 
@@ -52,11 +52,11 @@ class HintTemplate:
     parts: tuple[str | tuple[_Step, ...], ...]
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The hint with its values, at most 2000 characters; raises ExpressionError where a value is not there."""
+        """The hint with its values, at most 2000 characters; raises RuleExpressionError where a value is not there."""
         return "".join(part if isinstance(part, str) else _run(part, values) for part in self.parts)[:MAX_HINT_CHARS]
 
     def check(self, environment: Mapping[str, KindTree]) -> None:
-        """Raise ExpressionError for a placeholder that names nothing."""
+        """Raise RuleExpressionError for a placeholder that names nothing."""
         for part in self.parts:
             for step in () if isinstance(part, str) else part:
                 for argument in step.arguments:
@@ -64,9 +64,9 @@ class HintTemplate:
 
 
 def parse_hint(text: str) -> HintTemplate:
-    """The template of a hint; raises ExpressionError that quotes what cannot be read."""
+    """The template of a hint; raises RuleExpressionError that quotes what cannot be read."""
     if len(text) > MAX_TEMPLATE_CHARS:
-        raise ExpressionError(f"the hint is longer than {MAX_TEMPLATE_CHARS} characters")
+        raise RuleExpressionError(f"the hint is longer than {MAX_TEMPLATE_CHARS} characters")
     parts: list[str | tuple[_Step, ...]] = []
     at, trims = 0, False
     for braces in _BRACES.finditer(text):
@@ -79,7 +79,7 @@ def parse_hint(text: str) -> HintTemplate:
             parts.append(_parse_pipe(inner))
     rest = text[at:]
     if "{{" in rest:
-        raise ExpressionError(f"{rest[rest.index('{{') :][:40]!r} has no closing braces")
+        raise RuleExpressionError(f"{rest[rest.index('{{') :][:40]!r} has no closing braces")
     parts.append(rest.lstrip() if trims else rest)
     return HintTemplate(tuple(part for part in parts if part))
 
@@ -90,7 +90,7 @@ def _parse_pipe(text: str) -> tuple[_Step, ...]:
     while at < len(text):
         piece = _PIECE.match(text, at)
         if piece is None:
-            raise ExpressionError(f"{{{{{text[:60]}}}}} cannot be read; known are .name, .metric.avg and printf")
+            raise RuleExpressionError(f"{{{{{text[:60]}}}}} cannot be read; known are .name, .metric.avg and printf")
         at = piece.end()
         if piece["pipe"]:
             steps.append([])
@@ -103,10 +103,10 @@ def _parse_step(pieces: list[re.Match[str]], text: str, *, is_first: bool) -> _S
     function = pieces[0]["word"] or "" if pieces else ""
     if function and function not in _FUNCTIONS:
         hint = did_you_mean(function, _FUNCTIONS)
-        raise ExpressionError(f"{{{{{text[:60]}}}}}: {function[:40]!r} is not known here{hint}")
+        raise RuleExpressionError(f"{{{{{text[:60]}}}}}: {function[:40]!r} is not known here{hint}")
     arguments = pieces[1:] if function else pieces
     if any(piece["word"] for piece in arguments) or (not function and (len(arguments) != 1 or not is_first)):
-        raise ExpressionError(f"{{{{{text[:60]}}}}} cannot be read; known are .name, .metric.avg and printf")
+        raise RuleExpressionError(f"{{{{{text[:60]}}}}} cannot be read; known are .name, .metric.avg and printf")
     return _Step(function, tuple(map(_parse_argument, arguments)))
 
 
@@ -124,10 +124,10 @@ def _check_path(path: tuple[str, ...], environment: Mapping[str, KindTree]) -> N
     for name in path:
         if isinstance(here, Kind) or name not in here:
             hint = "" if isinstance(here, Kind) else did_you_mean(name, list(here))
-            raise ExpressionError(f"'.{'.'.join(path)[:80]}' is not known{hint}")
+            raise RuleExpressionError(f"'.{'.'.join(path)[:80]}' is not known{hint}")
         here = here[name]
     if path and not isinstance(here, Kind):
-        raise ExpressionError(f"'.{'.'.join(path)[:80]}' is not a value; name a member of it")
+        raise RuleExpressionError(f"'.{'.'.join(path)[:80]}' is not a value; name a member of it")
 
 
 def _run(steps: tuple[_Step, ...], values: Mapping[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _look_up(argument: _Argument, values: Mapping[str, Any]) -> Any:
         try:
             here = here[name]
         except (KeyError, TypeError):
-            raise ExpressionError(f"'.{'.'.join(argument.path)[:80]}' is not there") from None
+            raise RuleExpressionError(f"'.{'.'.join(argument.path)[:80]}' is not there") from None
     return round(here, 2) if isinstance(here, float) else here
 
 
@@ -163,7 +163,7 @@ def _apply(function: str, arguments: list[Any]) -> Any:
             return len(value)
         if function == "round" and isinstance(value, int | float):
             return round(value)
-    raise ExpressionError(f"{function} is given values that it cannot use")
+    raise RuleExpressionError(f"{function} is given values that it cannot use")
 
 
 def show_value(value: Any) -> str:
@@ -183,7 +183,7 @@ def _format(template: str, values: list[Any]) -> str:
         if match["verb"] == "%":
             return "%"
         if not left:
-            raise ExpressionError(f"printf: {match[0]!r} has no value")
+            raise RuleExpressionError(f"printf: {match[0]!r} has no value")
         return _format_value(match, left.pop(0))
 
     return _VERB.sub(fill, template)
@@ -193,7 +193,7 @@ def _format_value(match: re.Match[str], value: Any) -> str:
     verb, flags = match["verb"], match["flags"]
     width, decimals = int(match["width"][:6] or 0), int((match["decimals"] or "0")[:6])
     if width > _MAX_WIDTH or decimals > _MAX_DECIMALS:
-        raise ExpressionError(f"printf: {match[0][:40]!r} asks for too many digits")
+        raise RuleExpressionError(f"printf: {match[0][:40]!r} asks for too many digits")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if verb in ("v", "s"):
         text = show_value(value)
@@ -202,7 +202,7 @@ def _format_value(match: re.Match[str], value: Any) -> str:
     elif verb in ("f", "e", "g") and is_number:
         text = format(float(value), f"{'.' + str(decimals) if match['decimals'] is not None else ''}{verb}")
     else:
-        raise ExpressionError(f"printf: {match[0][:40]!r} does not fit {show_value(value)[:40]!r}")
+        raise RuleExpressionError(f"printf: {match[0][:40]!r} does not fit {show_value(value)[:40]!r}")
     if "+" in flags and is_number and not text.startswith("-"):
         text = f"+{text}"
     if "-" in flags:

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from cc_backend.taggers.expression_parser import parse_expression
-from cc_backend.taggers.expression_tokens import ExpressionError, Node
+from cc_backend.taggers.expression_tokens import RuleExpressionError, Node
 from cc_backend.taggers.expression_types import Kind, KindTree, require_kind
 from cc_backend.taggers.hint_template import HintTemplate, parse_hint
 from cc_backend.taggers.tagger_folder import MAX_FILE_BYTES, TaggerFile, is_tag_name
@@ -152,7 +152,7 @@ def _expression(text: str, kind: Kind, environment: Mapping[str, KindTree], wher
     try:
         node = parse_expression(text)
         require_kind(node, kind, environment)
-    except ExpressionError as error:
+    except RuleExpressionError as error:
         raise RuleError(f"{where}: {error}") from None
     return node
 
@@ -161,7 +161,7 @@ def _hint(text: str, environment: Mapping[str, KindTree]) -> HintTemplate:
     try:
         hint = parse_hint(text)
         hint.check(environment)
-    except ExpressionError as error:
+    except RuleExpressionError as error:
         raise RuleError(f"hint: {error}") from None
     return hint
 

@@ -42,14 +42,14 @@ _WHERE_IS = {"which": 1, "realpath": 1, "readlink": 1, "command": 1, "type": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ScriptCommand:
     """A command: its words, the program first, and the text that the script writes to its standard input."""
 
     words: tuple[str, ...]
     stdin: str = ""
 
 
-def script_commands(script: str) -> list[Command]:
+def script_commands(script: str) -> list[ScriptCommand]:
     """The commands of a shell script, those inside substitutions before the command that they are part of."""
     return _Reader(script[:MAX_SCRIPT_CHARS], _Shell()).read()
 
@@ -59,7 +59,7 @@ class _Shell:
     """What a script and all that is nested in it have in common."""
 
     variables: dict[str, str] = field(default_factory=dict)
-    commands: list[Command] = field(default_factory=list)
+    commands: list[ScriptCommand] = field(default_factory=list)
     expanded_chars: int = 0
 
     def set(self, name: str, value: str) -> None:
@@ -97,7 +97,7 @@ class _Reader:
     in_pattern: bool = False
     open_cases: int = 0
 
-    def read(self) -> list[Command]:
+    def read(self) -> list[ScriptCommand]:
         while self.at < len(self.text) and len(self.shell.commands) < _MAX_COMMANDS:
             self._read_next()
         self._finish_command()
@@ -267,7 +267,7 @@ class _Reader:
             return names[0] if names else "$()"
         return "$()"
 
-    def _read_nested(self, script: str) -> list[Command]:
+    def _read_nested(self, script: str) -> list[ScriptCommand]:
         """The commands of a script inside this one, which are commands of this one as well."""
         if self.depth >= _MAX_DEPTH:
             return []
@@ -306,7 +306,7 @@ class _Reader:
         if not words or words[0] in ("for", "foreach", "select", "case"):
             return
         if words[0] not in _SETTERS:
-            self.shell.commands.append(Command(tuple(words), stdin))
+            self.shell.commands.append(ScriptCommand(tuple(words), stdin))
             return
         if words[0] == "setenv" and len(words) > 2:  # noqa: PLR2004 setenv NAME VALUE
             self.shell.set(words[1], words[2])

@@ -1,6 +1,6 @@
 import pytest
 
-from cc_backend.taggers.application_list import Application, ApplicationList, shipped_applications
+from cc_backend.taggers.application_list import KnownApplication, ApplicationList, shipped_applications
 
 
 @pytest.fixture(scope="module")
@@ -8,7 +8,7 @@ def known() -> ApplicationList:
     return ApplicationList.of(shipped_applications())
 
 
-def tag(application: Application | None) -> str:
+def tag(application: KnownApplication | None) -> str:
     return application.tag if application else ""
 
 

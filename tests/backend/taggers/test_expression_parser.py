@@ -12,7 +12,7 @@ from cc_backend.taggers.expression_tokens import (
     Call,
     Comparisons,
     Conditional,
-    ExpressionError,
+    RuleExpressionError,
     ListOf,
     Literal,
     Member,
@@ -156,7 +156,7 @@ def test_literals(text: str, value: object) -> None:
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_place(text: str, problem: str) -> None:
-    with pytest.raises(ExpressionError) as caught:
+    with pytest.raises(RuleExpressionError) as caught:
         parse_expression(text)
     assert str(caught.value) == problem
 
@@ -186,7 +186,7 @@ def test_what_is_too_long_or_too_deep_is_an_error_at_once(text: str) -> None:
     begin = time.process_time()
     try:
         parse_expression(text)
-    except ExpressionError:
+    except RuleExpressionError:
         pass
     else:
         assert text == "0" * 4000
@@ -197,6 +197,6 @@ def test_what_is_too_long_or_too_deep_is_an_error_at_once(text: str) -> None:
 def test_any_text_is_an_expression_or_an_error(text: str) -> None:
     try:
         node = parse_expression(text)
-    except ExpressionError:
+    except RuleExpressionError:
         return
     assert parse_expression(printed(node)) == node

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cc_backend.taggers.expression_parser import parse_expression
-from cc_backend.taggers.expression_tokens import ExpressionError
+from cc_backend.taggers.expression_tokens import RuleExpressionError
 from cc_backend.taggers.expression_types import Kind, KindTree, kind_of, require_kind
 from cc_backend.taggers.expression_values import evaluate
 
@@ -83,7 +83,7 @@ def test_values_are_those_of_expr_lang(text: str, expected: object) -> None:
     ],
 )
 def test_what_has_no_result_is_an_error(text: str, problem: str) -> None:
-    with pytest.raises(ExpressionError) as caught:
+    with pytest.raises(RuleExpressionError) as caught:
         value(text)
     assert str(caught.value) == problem
 
@@ -116,14 +116,14 @@ def test_what_has_no_result_is_an_error(text: str, problem: str) -> None:
     ],
 )
 def test_a_wrong_name_or_kind_is_found_before_anything_is_computed(text: str, problem: str) -> None:
-    with pytest.raises(ExpressionError) as caught:
+    with pytest.raises(RuleExpressionError) as caught:
         kind_of(parse_expression(text), KINDS)
     assert str(caught.value) == problem
 
 
 def test_the_kind_of_the_result_can_be_required() -> None:
     require_kind(parse_expression("factor > 1"), Kind.TRUTH, KINDS)
-    with pytest.raises(ExpressionError, match="a number is expected as the result, not true or false"):
+    with pytest.raises(RuleExpressionError, match="a number is expected as the result, not true or false"):
         require_kind(parse_expression("factor > 1"), Kind.NUMBER, KINDS)
 
 
@@ -145,12 +145,12 @@ def test_the_kind_of_the_result_can_be_required() -> None:
     ],
 )
 def test_nothing_of_python_can_be_reached(text: str) -> None:
-    with pytest.raises(ExpressionError):
+    with pytest.raises(RuleExpressionError):
         value(text)
 
 
 def test_a_value_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ExpressionError, match="'peak' is not there"):
+    with pytest.raises(RuleExpressionError, match="'peak' is not there"):
         evaluate(parse_expression("mem_bw.limits.peak > 1"), {"mem_bw": {"limits": {}}})
 
 
@@ -169,7 +169,7 @@ def test_large_expressions_take_no_time(text: str) -> None:
     begin = time.process_time()
     try:
         value(text)
-    except ExpressionError:
+    except RuleExpressionError:
         assert "9223372036854775807" in text
     assert time.process_time() - begin < 2
 
@@ -181,6 +181,6 @@ NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False,
 def test_arithmetic_gives_a_number_in_range_or_an_error(sign: str, left: float, right: float) -> None:
     try:
         found = evaluate(parse_expression(f"a {sign} b"), {"a": left, "b": right})
-    except ExpressionError:
+    except RuleExpressionError:
         return
     assert -1.8e308 < found < 1.8e308

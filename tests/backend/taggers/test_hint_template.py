@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_backend.taggers.expression_tokens import ExpressionError
+from cc_backend.taggers.expression_tokens import RuleExpressionError
 from cc_backend.taggers.expression_types import Kind
 from cc_backend.taggers.hint_template import MAX_HINT_CHARS, parse_hint
 
@@ -58,7 +58,7 @@ def test_placeholders_are_filled_in(template: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_an_error(template: str) -> None:
-    with pytest.raises(ExpressionError):
+    with pytest.raises(RuleExpressionError):
         parse_hint(template)
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_an_error(template: str) -> None:
     ],
 )
 def test_what_cannot_be_filled_in_is_an_error(template: str) -> None:
-    with pytest.raises(ExpressionError):
+    with pytest.raises(RuleExpressionError):
         parse_hint(template).render(VALUES)
 
 
@@ -91,7 +91,7 @@ def test_names_are_checked_before_a_job_needs_them() -> None:
         ("{{.mem}}", "'.mem' is not a value; name a member of it"),
         ("{{.percent.avg}}", "'.percent.avg' is not known"),
     ):
-        with pytest.raises(ExpressionError) as caught:
+        with pytest.raises(RuleExpressionError) as caught:
             parse_hint(template).check(KINDS)
         assert str(caught.value) == problem
 
@@ -103,12 +103,12 @@ def test_a_hint_has_a_limit() -> None:
 @pytest.mark.parametrize("piece", ["{{", "{{ ", "{{/*", '{{"', "{{.a|", "%", '{{printf "%%'])
 def test_no_template_takes_long(piece: str) -> None:
     begin = time.process_time()
-    with contextlib.suppress(ExpressionError):
+    with contextlib.suppress(RuleExpressionError):
         parse_hint((piece * 4096)[:4096])
     assert time.process_time() - begin < 2
 
 
 @given(st.text(alphabet='{}. -|"`%abprintf0123/*\n', max_size=80))
 def test_any_text_is_a_template_or_an_error(template: str) -> None:
-    with contextlib.suppress(ExpressionError):
+    with contextlib.suppress(RuleExpressionError):
         parse_hint(template).render({"a": 1.5, "b": "x"})
