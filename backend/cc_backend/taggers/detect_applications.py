@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cc_backend.taggers.application_list import KnownApplication, ApplicationList
+from cc_backend.taggers.application_list import ApplicationList, KnownApplication
 from cc_backend.taggers.launchers import StartedProgram, started_programs
 from cc_backend.taggers.pattern_files import PatternFile, matching_tags
 from cc_backend.taggers.shell_commands import MAX_SCRIPT_CHARS, ScriptCommand, script_commands

@@ -8,12 +8,12 @@ from cc_backend.taggers.expression_tokens import (
     Call,
     Comparisons,
     Conditional,
-    RuleExpressionError,
     ListOf,
     Literal,
     Member,
     Name,
     Node,
+    RuleExpressionError,
     Unary,
 )
 from cc_common.nearest_name import did_you_mean

@@ -14,12 +14,12 @@ from cc_backend.taggers.expression_tokens import (
     Binary,
     Comparisons,
     Conditional,
-    RuleExpressionError,
     ListOf,
     Literal,
     Member,
     Name,
     Node,
+    RuleExpressionError,
     Unary,
 )
 

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from cc_backend.taggers.expression_parser import parse_expression
-from cc_backend.taggers.expression_tokens import RuleExpressionError, Node
+from cc_backend.taggers.expression_tokens import Node, RuleExpressionError
 from cc_backend.taggers.expression_types import Kind, KindTree, require_kind
 from cc_backend.taggers.hint_template import HintTemplate, parse_hint
 from cc_backend.taggers.tagger_folder import MAX_FILE_BYTES, TaggerFile, is_tag_name

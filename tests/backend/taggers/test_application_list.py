@@ -1,6 +1,6 @@
 import pytest
 
-from cc_backend.taggers.application_list import KnownApplication, ApplicationList, shipped_applications
+from cc_backend.taggers.application_list import ApplicationList, KnownApplication, shipped_applications
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from cc_backend.taggers.expression_tokens import (
     Call,
     Comparisons,
     Conditional,
-    RuleExpressionError,
     ListOf,
     Literal,
     Member,
     Name,
     Node,
+    RuleExpressionError,
     Unary,
 )
 
