@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from cc_backend.cli import archive, clusters, serve, sessions, store, tokens, users
+from cc_backend.cli import (
+    archive,
+    cluster_diff,
+    cluster_propose,
+    cluster_show,
+    clusters,
+    serve,
+    sessions,
+    store,
+    tokens,
+    users,
+)
 from cc_backend.cli.common import new_command_group
 from cc_backend.storeservice.cli import app as metric_store_app
 from cc_common import __version__
@@ -23,6 +34,9 @@ app.command("import-checkpoints")(store.import_checkpoints)
 app.add_typer(users.app, name="user")
 app.add_typer(sessions.app, name="session")
 app.add_typer(tokens.app, name="token")
+clusters.app.command("show")(cluster_show.cluster_show)
+clusters.app.command("diff")(cluster_diff.cluster_diff)
+clusters.app.command("propose")(cluster_propose.cluster_propose)
 app.add_typer(clusters.app, name="cluster")
 app.add_typer(archive.app, name="archive")
 app.add_typer(metric_store_app, name="metric-store")

@@ -25,6 +25,7 @@ from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.cluster_generations import describe_dependent_jobs
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobQueries
+from cc_backend.jobs.node_states import NodeStates
 from cc_backend.model import JobState, RowRule
 from cc_backend.settings import BackendSettings
 from cc_common.settings import read_json
@@ -61,29 +62,32 @@ def cluster_add(
 
 @app.command("list")
 def cluster_list(config: Config = DEFAULT_CONFIG) -> None:
-    """Print the configured clusters: name, subclusters, hosts, metrics, running jobs."""
+    """Print the configured clusters: subclusters, hosts, nodes that were reported, metrics, all and running jobs."""
     settings = load_config(config).value
     clusters, _ = load_clusters(Path(settings.archive.path))
     with opened_database(settings) as database:
-        running = JobQueries(database).count_by_cluster(RUNNING, RowRule(all_jobs=True), now_s=int(time.time()))
+        jobs = JobQueries(database).count_by_cluster(JobFilter(), RowRule(all_jobs=True), now_s=int(time.time()))
+        reported = NodeStates(database, clusters).count_by_state()
     rows = [
         (
             name,
             ",".join(cluster.sub_clusters) or "-",
             str(sum(len(sub_cluster.hosts) for sub_cluster in cluster.sub_clusters.values())),
+            str(sum(reported.get(name, {}).values())),
             str(len(cluster.metrics)),
-            str(sum(running.get(name, {}).values())),
+            str(sum(jobs.get(name, {}).values())),
+            str(jobs.get(name, {}).get(JobState.RUNNING, 0)),
         )
         for name, cluster in clusters.items()
     ]
-    print_table(("NAME", "SUBCLUSTERS", "HOSTS", "METRICS", "RUNNING JOBS"), rows)
+    print_table(("NAME", "SUBCLUSTERS", "HOSTS", "REPORTED", "METRICS", "JOBS", "RUNNING"), rows)
 
 
 @app.command("del")
 def cluster_del(
     name: Annotated[str, typer.Argument(help="The name of the cluster.")],
     config: Config = DEFAULT_CONFIG,
-    force: Annotated[bool, typer.Option("--force", help="Also while jobs run there or wait to be archived.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also while there are jobs of it.")] = False,
 ) -> None:
     """Remove the description of a cluster; its jobs stay, and a running server keeps it until its next start."""
     settings = load_config(config).value
@@ -96,9 +100,10 @@ def cluster_del(
         total = job_queries.count(here, everything, now_s=now_s)
         waiting = ArchiveQueue(database).count(RowRule(all_jobs=True, allowed_clusters=(name,)))
         running = job_queries.count(dataclasses.replace(RUNNING, clusters=(name,)), everything, now_s=now_s)
-    if (running or waiting) and not force:
+    if total and not force:
         raise Conflict(
-            f"jobs of '{name}' run ({running}) or wait to be archived ({waiting}); end them first, or use --force"
+            f"there are {total} jobs of '{name}', of which {running} run and {waiting} wait to be archived; --force "
+            "removes its description all the same, and they keep what they started with"
         )
     FileArchive(Path(settings.archive.path)).remove_cluster(name)
     typer.echo(f"removed cluster '{name}'; a running server keeps it until its next start", err=True)

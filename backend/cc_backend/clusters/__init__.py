@@ -2,10 +2,12 @@
 
 from cc_backend.clusters.check_file import check_cluster, check_file
 from cc_backend.clusters.cluster_files import ClusterFiles
+from cc_backend.clusters.differences import describe_differences
 from cc_backend.clusters.faults import Severity
 from cc_backend.clusters.generations import HostsInUse, Removals, find_removals
 from cc_backend.clusters.load import parse_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
+from cc_backend.clusters.proposal import Proposal, propose_cluster
 from cc_backend.clusters.registry import ClusterRegistry, load_clusters
 from cc_backend.clusters.topology import Accelerator, NodeTopology
 
@@ -17,6 +19,7 @@ __all__ = (
     "HostsInUse",
     "MetricConfig",
     "NodeTopology",
+    "Proposal",
     "Quantity",
     "Removals",
     "Severity",
@@ -24,6 +27,7 @@ __all__ = (
     "check_cluster",
     "check_file",
     "cluster_json",
+    "describe_differences",
     "faults",
     "find_removals",
     "generations",
@@ -31,5 +35,6 @@ __all__ = (
     "load_clusters",
     "model",
     "parse_cluster",
+    "propose_cluster",
     "unit_json",
 )

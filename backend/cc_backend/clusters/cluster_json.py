@@ -91,6 +91,11 @@ def _sub_cluster(sub_cluster: SubCluster) -> dict[str, Any]:
         "footprint": list(sub_cluster.footprint_metrics),
         "energyFootprint": list(sub_cluster.energy_metrics),
     }
+    return {**hardware_to_json(sub_cluster), **{key: values for key, values in derived.items() if values}}
+
+
+def hardware_to_json(sub_cluster: SubCluster) -> dict[str, Any]:
+    """The JSON object of a subcluster as a cluster.json has it, without what follows from the metrics."""
     return {
         "name": sub_cluster.name,
         "nodes": sub_cluster.nodes,
@@ -102,7 +107,6 @@ def _sub_cluster(sub_cluster: SubCluster) -> dict[str, Any]:
         "flopRateSimd": _quantity(sub_cluster.flop_rate_simd),
         "memoryBandwidth": _quantity(sub_cluster.memory_bandwidth),
         "topology": _topology(sub_cluster.topology),
-        **{key: values for key, values in derived.items() if values},
     }
 
 

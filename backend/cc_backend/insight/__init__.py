@@ -9,6 +9,7 @@ __all__ = (
     "findings",
     "footprint",
     "job_curves",
+    "metric_explanation",
     "rating",
     "sentences",
     "threshold_share",

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -40,6 +40,15 @@ class DependentJobs:
         return f"{self.running} running, {self.waiting} not archived yet, {self.finished} archived"
 
 
+@dataclass(frozen=True, slots=True)
+class GenerationEntry:
+    """A generation of a cluster: when it was first seen, and how many jobs started with it."""
+
+    id: int
+    first_seen_s: int
+    jobs: int
+
+
 class ClusterGenerations:
     """The generations of each cluster.json: its distinct contents, each with a number."""
 
@@ -60,6 +69,16 @@ class ClusterGenerations:
             query = query.where(ClusterConfigRow.digest.in_(list(digests.values())))
             found = {(name, digest): id_ for id_, name, digest in query.tuples().execute(self._database)}
         return {name: found[name, digest] for name, digest in digests.items()}
+
+    def entries(self, cluster: str) -> list[GenerationEntry]:
+        """The generations of a cluster, newest first, at most 1000."""
+        ids = self._newest_ids(cluster)
+        jobs = peewee.fn.COUNT(JobRow.id)
+        query = JobRow.select(JobRow.cluster_config, jobs).where(JobRow.cluster == cluster)
+        counts = dict(query.group_by(JobRow.cluster_config).tuples().execute(self._database))
+        seen = ClusterConfigRow.select(ClusterConfigRow.id, ClusterConfigRow.first_seen_s)
+        times = dict(seen.where(ClusterConfigRow.id.in_(ids)).tuples().execute(self._database))
+        return [GenerationEntry(id_, times[id_], counts.get(id_, 0)) for id_ in ids]
 
     def newest_with_sub_cluster(self, cluster: str, sub_cluster: str) -> Cluster | None:
         """The newest configuration of a cluster that has this subcluster, None if none has."""
@@ -86,14 +105,16 @@ class ClusterGenerations:
 
     def _newest_first(self, cluster: str) -> Iterator[Cluster]:
         """The configurations of a cluster, newest first, at most 1000."""
+        return (found for found in map(self.load, self._newest_ids(cluster)) if found is not None)
+
+    def _newest_ids(self, cluster: str) -> Sequence[int]:
         query = (
             ClusterConfigRow.select(ClusterConfigRow.id)
             .where(ClusterConfigRow.cluster == cluster)
             .order_by(ClusterConfigRow.id.desc())
             .limit(_MAX_GENERATIONS_READ)
         )
-        ids = [id_ for (id_,) in query.tuples().execute(self._database)]
-        return (found for found in map(self.load, ids) if found is not None)
+        return [id_ for (id_,) in query.tuples().execute(self._database)]
 
     def _load(self, generation: int) -> Cluster | None:
         query = ClusterConfigRow.select(ClusterConfigRow.document).where(ClusterConfigRow.id == generation)

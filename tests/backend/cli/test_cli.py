@@ -223,9 +223,12 @@ def test_a_cluster_with_running_jobs_is_removed_only_by_force(
     job = Job(1, "tern", "ada", "p", 1_760_000_000, (Resource("tn01"),), 1, sub_cluster="std")
     insert_job(database, job)
     database.close_all()
-    assert rows(cc_backend("cluster", "list", "--config", config).stdout)[0][4] == "1"
+    listed = cc_backend("cluster", "list", "--config", config).stdout
+    assert listed.splitlines()[0].split("\t")[2:] == ["HOSTS", "REPORTED", "METRICS", "JOBS", "RUNNING"]
+    assert rows(listed)[0][2:] == ["2", "0", "7", "1", "1"]
     refused = cc_backend("cluster", "del", "tern", "--config", config)
-    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    assert (refused.returncode, "there are 1 jobs of 'tern', of which 1 run" in refused.stderr) == (1, True)
+    assert "--force" in refused.stderr
     forced = cc_backend("cluster", "del", "tern", "--force", "--config", config)
     assert (forced.returncode, "1 jobs of it stay" in forced.stderr) == (0, True)
 
