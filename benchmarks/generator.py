@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.clusters import ClusterRegistry, parse_cluster
-from cc_backend.db.database import open_database
+from cc_backend.db.opening import open_database
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.migrations import migrate
 from cc_demo.cluster_shape import ClusterShape, SubClusterShape

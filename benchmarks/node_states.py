@@ -16,7 +16,8 @@ from _bench import machine
 
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.clusters.load import parse_cluster
-from cc_backend.db.database import Database, open_database
+from cc_backend.db.database import Database
+from cc_backend.db.opening import open_database
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.migrations import migrate
 from cc_common.node_states import NodeState, NodeStateReport

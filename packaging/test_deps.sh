@@ -9,6 +9,8 @@ command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 for header in /usr/include/python3*/Python.h; do
     [ -e "$header" ] || missing="$missing python3-dev"
 done
+# of the server only its programs are used; the tests start their own
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
 # a whole small Slurm cluster, see slurm_testbed.sh
 for package in slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server; do

@@ -112,14 +112,31 @@ def shared_fixtures() -> Path:
 @pytest.fixture(scope="session")
 def processes() -> Any:
     """The helpers of tests/processes.py: real processes on loopback, and waiting for them."""
-    name = "cockpit_test_processes"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "processes.py")
+    return _load_helper("processes")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """A PostgreSQL server as in tests/postgres_server.py; skips where none is installed."""
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
+    helper = _load_helper("postgres_server")
+    folder = helper.programs()
+    if folder is None:
+        pytest.skip("no PostgreSQL server here; `make test-deps` installs it")
+    with helper.running_server(folder) as server:
+        yield server
+
+
+def _load_helper(name: str) -> Any:
+    """A module beside this one."""
+    module = f"cockpit_test_{name}"
+    if module not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module, ROOT / "tests" / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+        sys.modules[module] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+    return sys.modules[module]
 
 
 CHROMIUM_ARGUMENTS = (

@@ -62,7 +62,10 @@ def test_the_architecture_has_the_direct_dependencies_of_each_program(repository
     setup.read(repository / "setup.cfg", encoding="utf-8")
     extras = {
         program: re.findall(r"^([\w-]+)", setup["options.extras_require"][extra].lstrip(), re.MULTILINE)
-        for program, extra in (("backend", "backend"), ("agent", "agent"), ("adapter", "slurm"))
+        for program, extra in (
+            *(("backend", "backend"), ("agent", "agent"), ("adapter", "slurm")),
+            ("the extra postgresql", "postgresql"),
+        )
     }
     assert len(extras["backend"]) <= 12
     text = (repository / "docs/architecture.md").read_text("utf-8").partition("## Direct dependencies\n")[2]

@@ -21,8 +21,7 @@ from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, ClusterRegistry, HostsInUse
-from cc_backend.db.database import Database
-from cc_backend.db.database_watch import DatabaseWatch
+from cc_backend.db.database import Database, DatabaseWatch
 from cc_backend.http import guard
 from cc_backend.http.direct_write import DirectWrite
 from cc_backend.http.fallback import cross_origin_headers
@@ -158,6 +157,7 @@ def create_services(
         cluster_files=cluster_files,
         generations=generations,
         now_s=now_s,
+        has_store=not stores.is_all_external,
     )
     metric_data = MetricData(stores, archive, clusters)
     return Services(

@@ -1,16 +1,22 @@
-"""Schema migrations of the relational database: its tables, and the upgrades from older versions."""
+"""Schema migrations of the relational database: its tables, and the upgrades from older versions.
+
+Each upgrade is one transaction, so a process that is killed leaves the schema of before or after it. Only one of
+several processes upgrades at a time, as `Database.write` admits one. An SQLite file is copied before the first upgrade
+of a run.
+"""
 
 import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import peewee
 
 from cc_backend.auth import tables as auth_tables
 from cc_backend.db.database import Database
-from cc_backend.errors import BackendError
+from cc_backend.db.database_backup import back_up
+from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobs import tables as job_tables
 
 logger = logging.getLogger(__name__)
@@ -41,25 +47,54 @@ def installation_id(database: Database) -> str:
 
 
 def migrate(database: Database, *, now_s: int | None = None) -> int:
-    """Create or upgrade the schema in one transaction, and return its version.
+    """Create or upgrade the schema, each version in one transaction, and return its version.
 
     Raises:
-        BackendError: the database was written by a newer program.
+        BackendError: the database was written by a newer program, there is no room for a backup, or an upgrade failed.
+        Unavailable: the database cannot be written.
     """
-    with database.write():
-        peewee.SchemaManager(SchemaVersion, database).create_table(safe=True)
-        known = SchemaVersion.select(peewee.fn.MAX(SchemaVersion.version)).scalar(database) or 0
-        if known > len(_UPGRADES):
-            raise BackendError(
-                f"the database {database.database} has schema version {known}, this program knows {len(_UPGRADES)}; "
-                "install the newer program again or restore a backup"
-            )
-        for version, upgrade in enumerate(_UPGRADES[known:], start=known + 1):
-            upgrade(database)
+    backup: Path | None = None
+    first: int | None = None
+    while True:
+        with database.write():
+            database.lift_time_limits()
+            known = _known_version(database)
+            if known > len(_UPGRADES):
+                raise BackendError(
+                    f"the database {database.address} has schema version {known}, this program knows {len(_UPGRADES)}; "
+                    "install the newer program again or restore a backup"
+                )
+            if known == len(_UPGRADES):
+                return known
+            if first is None:
+                first = known
+                backup = back_up(database, known + 1) if known else None  # a new database has nothing to lose
+            try:
+                _UPGRADES[known](database)
+            except Exception as error:
+                raise _upgrade_failed(database, known, backup, first, error) from error
             applied_s = int(time.time()) if now_s is None else now_s
-            SchemaVersion.insert(version=version, applied_s=applied_s).execute(database)
-            logger.info("upgraded database=%s schema_version=%d", database.database, version)
-    return len(_UPGRADES)
+            SchemaVersion.insert(version=known + 1, applied_s=applied_s).execute(database)
+        logger.info("upgraded database=%s schema_version=%d", database.address, known + 1)
+
+
+def _known_version(database: Database) -> int:
+    peewee.SchemaManager(SchemaVersion, database).create_table(safe=True)
+    return int(SchemaVersion.select(peewee.fn.MAX(SchemaVersion.version)).scalar(database) or 0)
+
+
+def _upgrade_failed(database: Database, known: int, backup: Path | None, first: int, error: Exception) -> BackendError:
+    """The error of an upgrade that failed and was undone, with the way back to the program of before."""
+    text = (
+        f"the upgrade of the database {database.address} to schema version {known + 1} failed and was undone, it has "
+        f"version {known}: {error}"
+    )
+    if backup is not None:
+        text += (
+            f". To go back to the program of before, stop everything that uses the database and put {backup} in its "
+            f"place; that has version {first}"
+        )
+    return Unavailable(text, code=error.code) if isinstance(error, Unavailable) else BackendError(text)
 
 
 def _create_schema(database: Database) -> None:
@@ -83,15 +118,13 @@ def _add_account_states(database: Database) -> None:
 def _add_node_seen_time(database: Database) -> None:
     """A report that repeats the state of a node only updates when it was seen."""
     _add_column(database, "node", "seen_s", "INTEGER NOT NULL DEFAULT 0")
-    execute: Any = database.execute_sql
-    execute("UPDATE node SET seen_s = COALESCE((SELECT time_s FROM node_state WHERE id = latest_id), 0)")
+    database.run_sql("UPDATE node SET seen_s = COALESCE((SELECT time_s FROM node_state WHERE id = latest_id), 0)")
 
 
 def _add_column(database: Database, table: str, column: str, definition: str) -> None:
     """Add a column unless the table has it."""
     if column not in {known.name for known in database.get_columns(table)}:
-        execute: Any = database.execute_sql  # peewee declares no types for it
-        execute(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
+        database.run_sql(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {definition}')
 
 
 def _add_judgements(database: Database) -> None:
@@ -99,7 +132,7 @@ def _add_judgements(database: Database) -> None:
     for name, definition in job_tables.JUDGEMENT_COLUMNS.items():
         _add_column(database, "job", name, definition)
     for statement in job_tables.JUDGEMENT_INDEXES:
-        database.first_row(statement)
+        database.run_sql(statement)
 
 
 def _add_installation_id(database: Database) -> None:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from cc_backend.auth.tokens import Tokens
     from cc_backend.auth.users import Users
     from cc_backend.clusters import ClusterFiles, ClusterRegistry
-    from cc_backend.db.database import Database
-    from cc_backend.db.database_watch import DatabaseWatch
+    from cc_backend.db.database import Database, DatabaseWatch
     from cc_backend.jobdata.judge import Judge
     from cc_backend.jobdata.samples import MetricData
     from cc_backend.jobdata.store_router import StoreRouter

@@ -20,7 +20,8 @@ from cc_backend.auth.tables import UserRow
 from cc_backend.auth.token_keys import generate_keys
 from cc_backend.auth.users import User
 from cc_backend.clusters import SubCluster, parse_cluster
-from cc_backend.db.database import open_database
+from cc_backend.db.database import Database, Dialect
+from cc_backend.db.opening import open_database
 from cc_backend.maintenance.tasks import make_archiver
 from cc_backend.migrations import migrate
 from cc_backend.model import (
@@ -359,6 +360,50 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def empty_postgres_database(postgres_server: Any) -> str:
+    """The same on PostgreSQL: the name of a database, to be copied or emptied again."""
+    name: str = postgres_server.new_database()
+    opened = open_database(postgres_server.url(name))
+    migrate(opened, now_s=START_S)
+    opened.close_all()
+    return name
+
+
+@pytest.fixture
+def postgres_database_url(postgres_server: Any, empty_postgres_database: str) -> Iterator[str]:
+    """The address of a new PostgreSQL database, for tests that do more to it than change rows."""
+    name = postgres_server.new_database(empty_postgres_database)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(params=list(Dialect))
+def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new database, once on each engine, for tests that change the schema."""
+    if request.param == Dialect.POSTGRESQL:
+        return str(request.getfixturevalue("postgres_database_url"))
+    return str(shutil.copy(request.getfixturevalue("empty_database"), tmp_path / DATABASE))
+
+
+@pytest.fixture(params=list(Dialect))
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database with the schema of today and nothing in it, once on each engine."""
+    if request.param == Dialect.POSTGRESQL:
+        server, name = request.getfixturevalue("postgres_server"), request.getfixturevalue("empty_postgres_database")
+        server.empty_database(name)
+        return str(server.url(name))
+    return str(shutil.copy(request.getfixturevalue("empty_database"), tmp_path / DATABASE))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """That database, opened."""
+    opened = open_database(database_url)
+    yield opened
+    opened.close_all()
+
+
+@pytest.fixture(scope="session")
 def compiled_templates() -> CompiledTemplates:
     """The templates of all applications of this run."""
     return CompiledTemplates()
@@ -383,7 +428,7 @@ def app_factory(
     def make(
         *,
         clusters: Sequence[Mapping[str, Any]] | None = None,
-        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        settings: Mapping[str, Any] | None = None,
         hasher: PasswordHasher | None = FAST_HASHER,
     ) -> Flask:
         archive = tmp_path / "job-archive"
@@ -407,15 +452,18 @@ def app_factory(
         app.extensions[EXTENSION].close()
 
 
-def _settings(folder: Path, keys: tuple[str, str], changes: Mapping[str, Mapping[str, Any]]) -> BackendSettings:
-    document: dict[str, dict[str, Any]] = {
+def _settings(folder: Path, keys: tuple[str, str], changes: Mapping[str, Any]) -> BackendSettings:
+    document: dict[str, Any] = {
         "main": {"db": DATABASE},
         "auth": {"jwts": {"private-key": keys[0], "public-key": keys[1]}},
         "archive": {"path": "job-archive"},
         "metric-store": {"wal": {"directory": "metric-store", "fsync": "never"}},
     }
     for name, section in changes.items():
-        document.setdefault(name, {}).update(section)
+        if isinstance(section, Mapping):
+            document.setdefault(name, {}).update(section)
+        else:
+            document[name] = section
     return load(BackendSettings, document, source="test", base_directory=folder, legacy=LEGACY_KEYS).value
 
 

@@ -12,7 +12,8 @@ from cc_backend.archive.data_json import decode_data_json, encode_data_json
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.meta_json import decode_meta_json, encode_meta_json
 from cc_backend.clusters import ClusterRegistry
-from cc_backend.db.database import Database, open_database
+from cc_backend.db.database import Database
+from cc_backend.db.opening import open_database
 from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_rows import job_columns, read_jobs
 from cc_backend.jobs.lifecycle import JobLifecycle

@@ -185,7 +185,7 @@ class Tokens:
         # by primary key and without the query builder this takes some ten microseconds.
         row = self._database.first_row(
             "SELECT t.revoked_s, t.last_used_s, u.roles, u.projects, u.disabled_s "
-            'FROM token AS t LEFT JOIN "user" AS u ON u.name = t.user WHERE t.jti = ?',
+            'FROM token AS t LEFT JOIN "user" AS u ON u.name = t."user" WHERE t.jti = ?',
             verified.jti,
         )
         if row is None:

@@ -128,7 +128,9 @@ class Users:
             TokenRow.update(revoked_s=int(now_s)).where(TokenRow.user == name, TokenRow.revoked_s.is_null()).execute(
                 self._database
             )
-            RemovedUserRow.insert(name=name, removed_s=int(now_s)).on_conflict_replace().execute(self._database)
+            RemovedUserRow.insert(name=name, removed_s=int(now_s)).on_conflict(
+                conflict_target=(RemovedUserRow.name,), preserve=(RemovedUserRow.removed_s,)
+            ).execute(self._database)
         logger.info("removed user=%s", name)
 
     def disable(self, name: str, *, now_s: float) -> User:

@@ -14,7 +14,8 @@ import typer
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
-from cc_backend.db.database import Database, database_path, open_database
+from cc_backend.db.database import Database
+from cc_backend.db.opening import database_path, open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
 from cc_backend.migrations import migrate
 from cc_backend.settings import BackendSettings, load_settings
@@ -54,19 +55,26 @@ def configured_clusters(settings: BackendSettings) -> list[str]:
 
 @contextmanager
 def opened_database(settings: BackendSettings) -> Iterator[Database]:
-    """The job database with its schema upgraded, closed after the block; raises BackendError with its file."""
-    require_matching_wal(database_path(settings.main.db))
-    database = open_database(settings.main.db)
+    """The job database with its schema upgraded, closed after the block; raises BackendError with its address."""
+    path = database_path(settings.main.db)
+    if path is not None:
+        require_matching_wal(path)
+    database = open_database(settings.main.db, password=settings.main.db_password)
     log = logging.getLogger(Database.__module__)
     log.addFilter(_is_below_error)
     try:
         migrate(database)
         yield database
     except Unavailable as error:
-        raise BackendError(f"{settings.main.db}: {error}") from error
+        raise BackendError(f"{database.address}: {error}{_describe_cause(error)}") from error
     finally:
         log.removeFilter(_is_below_error)
         database.close_all()
+
+
+def _describe_cause(error: BaseException) -> str:
+    """What the driver said, in parentheses: its words name the host, the role and what is wrong with them."""
+    return "" if error.__cause__ is None else f" ({str(error.__cause__).strip()})"
 
 
 def _is_below_error(record: logging.LogRecord) -> bool:

@@ -1,8 +1,13 @@
-"""The job database: how it is opened, written to and watched; the only package that opens a connection."""
+"""The job database, SQLite or PostgreSQL: how it is opened, written to and watched; the only package that connects."""
 
 __all__ = (
     "database",
+    "database_backup",
     "database_file",
-    "database_watch",
     "fields",
+    "opening",
+    "postgres_database",
+    "postgres_watch",
+    "sqlite_database",
+    "sqlite_watch",
 )

@@ -87,8 +87,8 @@ def visible_condition(row_rule: RowRule) -> Any:
 def ownership_condition(row_rule: RowRule) -> Any:
     """The part of that condition that concerns users and projects, regardless of the clusters of a token."""
     if row_rule.all_jobs:
-        return peewee.SQL("1")
-    own = (JobRow.user == row_rule.user) if row_rule.user else peewee.SQL("0")
+        return peewee.SQL("1 = 1")
+    own = (JobRow.user == row_rule.user) if row_rule.user else peewee.SQL("1 = 0")
     return own | JobRow.project.in_(row_rule.projects) if row_rule.projects else own
 
 
@@ -152,7 +152,7 @@ def _relation_conditions(job_filter: JobFilter, hidden: HiddenValues | None) -> 
     if job_filter.host_contains:
         found.append(_on_host(JobHostRow.hostname.contains(job_filter.host_contains)))
     if job_filter.tags is None:
-        found.append(peewee.SQL("0"))
+        found.append(peewee.SQL("1 = 0"))
     elif job_filter.tags:
         found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(job_filter.tags))))
     found += _outcome_conditions(job_filter)
@@ -224,11 +224,14 @@ def order_terms(order: str, *, descending: bool, now_s: int, hidden: HiddenValue
     Raises:
         InvalidInput: the key is neither a sortable column nor a footprint key.
     """
-    nulls = None
+    direction, nulls = "DESC" if descending else "ASC", None
     if order == "duration":
         term = duration_term(now_s)
     elif order == "energy":
         term = _energy_term(hidden)
+        nulls = (
+            None if term is JobRow.energy else "LAST" if descending else "FIRST"
+        )  # NULL is the minimum, as in SQLite
     elif order in _SORTABLE:
         term = _SORTABLE[order]
     elif _FOOTPRINT_KEY.fullmatch(order):
@@ -238,7 +241,6 @@ def order_terms(order: str, *, descending: bool, now_s: int, hidden: HiddenValue
         nulls = "LAST"
     else:
         raise InvalidInput(f"jobs cannot be ordered by {order[:80]!r}; use {', '.join(SORTABLE)} or a footprint key")
-    direction = "DESC" if descending else "ASC"
     if order == "verdict":
         newest_first = [peewee.Ordering(term, "DESC") for term in (JobRow.start_time, JobRow.id)]
         return [peewee.Ordering(term, direction), *newest_first]

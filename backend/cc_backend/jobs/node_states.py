@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-import orjson
 import peewee
 
 from cc_backend.clusters import ClusterRegistry
@@ -26,14 +25,16 @@ _STATE_COLUMNS = (
     *("cpus_allocated", "memory_allocated", "gpus_allocated", "jobs_running"),
 )
 _NODE = "(SELECT id FROM node WHERE cluster = ? AND hostname = ?)"
-_ADD_NODE = "INSERT OR IGNORE INTO node (cluster, hostname, sub_cluster, latest_id, seen_s) VALUES (?, ?, ?, 0, 0)"
+_ADD_NODE = (
+    "INSERT INTO node (cluster, hostname, sub_cluster, latest_id, seen_s) VALUES (?, ?, ?, 0, 0) ON CONFLICT DO NOTHING"
+)
 _MOVE_NODE = "UPDATE node SET sub_cluster = ? WHERE cluster = ? AND hostname = ?"
 _ADD_STATE = f"INSERT INTO node_state (time_s, {', '.join(_STATE_COLUMNS)}, node_id) VALUES ({'?, ' * 10}{_NODE})"  # noqa: S608 constants
 _LINK_STATE = (
     "UPDATE node SET latest_id = (SELECT MAX(id) FROM node_state WHERE node_id = node.id) "
     "WHERE cluster = ? AND hostname = ?"
 )
-_SEE_NODES = "UPDATE node SET seen_s = ? WHERE cluster = ? AND hostname IN (SELECT value FROM json_each(?))"
+_HOSTS_PER_STATEMENT = 10_000  # SQLite allows 32766 variables
 
 
 class SchedulerState(StrEnum):
@@ -204,8 +205,9 @@ class NodeStates:
             if changed:
                 many(_ADD_STATE, [(now_s, *row.state, cluster, row.hostname) for row in changed])
                 many(_LINK_STATE, [(cluster, row.hostname) for row in changed])
-            names = orjson.dumps([row.hostname for row in rows]).decode()
-            many(_SEE_NODES, [(now_s, cluster, names)])
+            for at in range(0, len(rows), _HOSTS_PER_STATEMENT):
+                hosts = [row.hostname for row in rows[at : at + _HOSTS_PER_STATEMENT]]
+                self._database.run_sql(_see_nodes(len(hosts)), now_s, cluster, *hosts)
 
     def _read_known(self, cluster: str) -> dict[str, tuple[str, tuple[Any, ...]]]:
         """Host -> its subcluster and the columns of its newest state, as stored."""
@@ -216,6 +218,10 @@ class NodeStates:
             .where(NodeRow.cluster == cluster)
         )
         return {host: (sub_cluster, tuple(state)) for host, sub_cluster, *state in self._database.raw_rows(query)}
+
+
+def _see_nodes(count: int) -> str:
+    return f"UPDATE node SET seen_s = ? WHERE cluster = ? AND hostname IN ({', '.join('?' * count)})"  # noqa: S608
 
 
 def reduce_states(states: Iterable[str]) -> SchedulerState:

@@ -40,15 +40,15 @@ class JobRow(peewee.Model):
     meta_data = JSONField(null=True)
     monitoring_status = SmallIntegerField(default=1, constraints=[peewee.Check("monitoring_status BETWEEN 0 AND 3")])
     archive_error = TextField(default="")
-    energy = peewee.FloatField(default=0.0)
+    energy = peewee.DoubleField(default=0.0)
     energy_footprint = JSONField(null=True)
     cluster_config = IntegerField(default=0)
     # the judgement: verdict as Level.order, first finding, version of the rules (0: never judged)
     verdict = SmallIntegerField(default=NOT_JUDGED)
     finding = JSONField(null=True)
     more_findings = IntegerField(default=0)
-    lost_core_hours = peewee.FloatField(default=0.0)
-    lost_gpu_hours = peewee.FloatField(default=0.0)
+    lost_core_hours = peewee.DoubleField(default=0.0)
+    lost_gpu_hours = peewee.DoubleField(default=0.0)
     judged_s = BigIntegerField(default=0)
     rules = SmallIntegerField(default=0)
 
@@ -80,8 +80,8 @@ JUDGEMENT_COLUMNS = {
     "verdict": f"SMALLINT NOT NULL DEFAULT {NOT_JUDGED}",
     "finding": "TEXT",
     "more_findings": "INTEGER NOT NULL DEFAULT 0",
-    "lost_core_hours": "REAL NOT NULL DEFAULT 0",
-    "lost_gpu_hours": "REAL NOT NULL DEFAULT 0",
+    "lost_core_hours": "DOUBLE PRECISION NOT NULL DEFAULT 0",
+    "lost_gpu_hours": "DOUBLE PRECISION NOT NULL DEFAULT 0",
     "judged_s": "BIGINT NOT NULL DEFAULT 0",
     "rules": "SMALLINT NOT NULL DEFAULT 0",
 }
@@ -90,7 +90,7 @@ JUDGEMENT_INDEXES = (
     # worst first, then newest first
     "CREATE INDEX IF NOT EXISTS job_verdict ON job (verdict, start_time DESC)",
     "CREATE INDEX IF NOT EXISTS job_rules ON job (rules, start_time) WHERE " + SETTLED.sql,
-    "CREATE INDEX IF NOT EXISTS job_stop ON job (start_time + duration)",
+    "CREATE INDEX IF NOT EXISTS job_stop ON job ((start_time + duration))",
 )
 
 
@@ -138,7 +138,7 @@ class FootprintRow(peewee.Model):
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
     key = TextField()
-    value = peewee.FloatField()
+    value = peewee.DoubleField()
 
     class Meta:
         table_name = "job_footprint"
@@ -206,7 +206,7 @@ class NodeRow(peewee.Model):
 class NodeStateRow(peewee.Model):
     """State of a node from `time_s` until its next row, as reported, with the health of its metrics."""
 
-    id = peewee.AutoField()
+    id = peewee.BigAutoField()
     node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)
     time_s = BigIntegerField(index=True)
     state = TextField()

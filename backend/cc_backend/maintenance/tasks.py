@@ -1,6 +1,10 @@
-"""The periodic tasks of the backend: one table with interval and thread of each."""
+"""The periodic tasks of the backend: one table with interval and thread of each.
+
+Several processes may share a PostgreSQL database: what is done to it and to the archive is done by the leader only.
+"""
 
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from cc_backend.auth.token_expiry import log_expiring_tokens
@@ -55,23 +59,26 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         if retention.policy == "delete":
             services.node_states.prune(services.retention_now_s() - 3600 * retention.age, stopping=stopping.is_set)
 
+    def leading(run: Callable[[], object]) -> Callable[[], object]:
+        return lambda: run() if services.database_watch.is_leader() else None
+
     return (
-        PeriodicTask("archive", archive, ARCHIVE_EVERY_S, needs_complete_store=True, thread="archiving"),
-        PeriodicTask("archived tags and meta data", update_meta, META_EVERY_S, thread="archiving"),
-        PeriodicTask("footprints", footprints, STEP_EVERY_S, needs_complete_store=True),
-        PeriodicTask("judgements", judgements, JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
+        PeriodicTask("archive", leading(archive), ARCHIVE_EVERY_S, needs_complete_store=True, thread="archiving"),
+        PeriodicTask("archived tags and meta data", leading(update_meta), META_EVERY_S, thread="archiving"),
+        PeriodicTask("footprints", leading(footprints), STEP_EVERY_S, needs_complete_store=True),
+        PeriodicTask("judgements", leading(judgements), JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
         *store_tasks(
             services,
             services.running_jobs.retention_holds,
             snapshot_interval_s=services.settings.metric_store.snapshot_interval_s,
         ),
         PeriodicTask("clusters", partial(reload_clusters, services), CLUSTERS_EVERY_S),
-        PeriodicTask("end sessions", end_sessions, SESSIONS_EVERY_S),
-        PeriodicTask("old node states", prune_node_states, NODE_STATES_EVERY_S),
+        PeriodicTask("end sessions", leading(end_sessions), SESSIONS_EVERY_S),
+        PeriodicTask("old node states", leading(prune_node_states), NODE_STATES_EVERY_S),
         PeriodicTask(
             "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
         ),
-        PeriodicTask("tokens that end", end_of_tokens, TOKEN_ENDS_EVERY_S),
+        PeriodicTask("tokens that end", leading(end_of_tokens), TOKEN_ENDS_EVERY_S),
         PeriodicTask("last use of tokens", services.tokens.flush_last_used, TOKENS_EVERY_S),
     )
 

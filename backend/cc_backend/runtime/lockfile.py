@@ -21,8 +21,10 @@ FileId = tuple[int, int]
 class LockFile:
     """A file that this process has locked, with its process id. The lock ends with `close` or with the process."""
 
-    def __init__(self, path: Path, subject: str) -> None:
+    def __init__(self, path: Path, subject: str, *, shared: bool = False) -> None:
         """Lock the file, which is made if it is missing; `subject` names in errors what is in use.
+
+        Processes that ask for a `shared` lock may have it together.
 
         Raises:
             BackendError: another process has the lock, or the file cannot be made; the text names both.
@@ -33,7 +35,7 @@ class LockFile:
         except OSError as error:
             raise BackendError(f"{subject} cannot be used: {path}: {error.strerror}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             holder = _holder_text(self._descriptor)
             os.close(self._descriptor)

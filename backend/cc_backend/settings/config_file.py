@@ -139,9 +139,9 @@ def _move_old_keys(document: ConfigDocument) -> None:
             raise SettingsError(
                 "db-driver",
                 f"{document.source}: db-driver: {quoted_value(driver)} is not supported; "
-                "jobs are kept in an SQLite file (main.db)",
+                "jobs are kept in an SQLite file or in PostgreSQL (main.db)",
             )
-        document.warn("db-driver", "is not needed: the database is always SQLite")
+        document.warn("db-driver", "is not needed: main.db says by its form which database it is")
 
 
 def _move_key(document: ConfigDocument, old: str, path: tuple[str, ...]) -> None:

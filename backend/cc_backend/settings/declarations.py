@@ -29,6 +29,9 @@ class DatabaseSettings:
         minimum=1,
     )
     busy_timeout_ms: int = option(60_000, "How long a statement waits for a lock, in ms.", minimum=0)
+    statement_timeout_ms: int = option(
+        60_000, "How long a statement may take, in ms; for PostgreSQL only. 0 sets no limit.", minimum=0
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,13 @@ class ListenSettings:
 class BackendMainSettings(ListenSettings):
     """`main`."""
 
-    db: str = option("var/job.db", "SQLite file of jobs, accounts and node states.", kind="path")
+    db: str = option(
+        "var/job.db",
+        "SQLite file of jobs, accounts and node states, or the address of a PostgreSQL database, such as "
+        "postgresql://cockpit@localhost/cockpit.",
+        kind="path",
+    )
+    db_password: str = option("", "Password for PostgreSQL.", env="CC_DB_PASSWORD", secret=True)
     api_allowed_ips: tuple[str, ...] = option(
         (), "Addresses or networks that may use /api/ with a token; empty or a first entry * allows all."
     )

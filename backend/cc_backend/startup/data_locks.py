@@ -1,29 +1,38 @@
-"""One server at a time on a database, a job archive and a folder of samples."""
+"""One server at a time on an SQLite database, a job archive and a folder of samples.
+
+A PostgreSQL database, and the archive with it, may be shared: `db.postgres_watch` says who does what.
+"""
 
 from pathlib import Path
 
 from cc_backend.archive.file_archive import FileArchive
-from cc_backend.db.database import database_path
 from cc_backend.db.database_file import wal_path
+from cc_backend.db.opening import database_path
 from cc_backend.errors import BackendError
 from cc_backend.runtime.lockfile import LockFile, read_note, require_free_folder, retry_while_locked
 from cc_backend.settings import BackendSettings
 
 
 def lock_data(settings: BackendSettings) -> list[LockFile]:
-    """The database and the archive, for this process alone; the metric store locks its folder itself.
+    """The archive and the SQLite file, for this process alone; the metric store locks its folder itself.
+
+    The archive of a PostgreSQL database is for all processes on it.
 
     Raises:
         BackendError: another process has one of them, or as `require_matching_wal`; the text names it.
     """
     database, archive = database_path(settings.main.db), Path(settings.archive.path)
-    locks = [LockFile(_lock_path(database), f"the database {database}")]
+    locks = []
+    if database is not None:
+        locks.append(LockFile(_lock_path(database), f"the database {database}"))
     try:
-        require_matching_wal(database)
+        if database is not None:
+            require_matching_wal(database)
         FileArchive(archive)
-        locks.append(LockFile(archive / ".lock", f"the job archive {archive}"))
+        locks.append(LockFile(archive / ".lock", f"the job archive {archive}", shared=database is None))
     except BackendError:
-        locks[0].close()
+        for lock_file in locks:
+            lock_file.close()
         raise
     return locks
 
@@ -42,7 +51,7 @@ def require_unused(settings: BackendSettings) -> None:
 
 
 def record_database_file(lock_file: LockFile, database: Path) -> None:
-    """Have `require_matching_wal` know that this is the file that a server uses."""
+    """Have `require_matching_wal` know that a server uses this file, of which `lock_file` is the lock."""
     lock_file.write_note(str(database.stat().st_ino))
 
 
@@ -70,7 +79,7 @@ def require_matching_wal(database: Path) -> None:
 def missing_database_warning(settings: BackendSettings) -> str:
     """A warning if there is no database though a server ran here before; empty if all is as it should be."""
     database, samples = database_path(settings.main.db), Path(settings.metric_store.wal.directory)
-    if database.exists() or not (_lock_path(database).exists() or (samples / "runs").exists()):
+    if database is None or database.exists() or not (_lock_path(database).exists() or (samples / "runs").exists()):
         return ""
     return (
         f"WARNING: THE DATABASE {database} IS GONE. A server ran here before, so it was removed or moved. "

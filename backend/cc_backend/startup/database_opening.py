@@ -4,15 +4,18 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 from cc_backend.clusters import ClusterFiles, ClusterRegistry
-from cc_backend.db.database import Database, FaultKind, open_database
+from cc_backend.db.database import Database, DatabaseWatch, FaultKind
 from cc_backend.db.database_file import replacement_rejection
-from cc_backend.db.database_watch import DatabaseReplacement, DatabaseWatch
+from cc_backend.db.opening import open_database
+from cc_backend.db.sqlite_database import SqliteDatabase
+from cc_backend.db.sqlite_watch import DatabaseReplacement, SqliteWatch
 from cc_backend.errors import Unavailable
 from cc_backend.jobs.cluster_generations import ClusterGenerations
 from cc_backend.migrations import LATEST_VERSION, installation_id, migrate
-from cc_backend.runtime.lockfile import LockFile
+from cc_backend.runtime.lockfile import LockFile, retry_while_locked
 from cc_backend.settings import BackendMainSettings
 from cc_backend.startup.data_locks import record_database_file
 
@@ -22,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_server_database(main: BackendMainSettings, lock_file: LockFile, *, now_s: int) -> Database:
-    """The database with its schema upgraded; its lock file names the file from now on.
+    """The database with its schema upgraded; the lock file of an SQLite file names it from now on.
 
     Raises:
         SettingsError: the settings name no file.
@@ -30,11 +33,14 @@ def open_server_database(main: BackendMainSettings, lock_file: LockFile, *, now_
     """
     database = open_database(
         main.db,
+        password=main.db_password,
         busy_timeout_s=main.db_config.busy_timeout_ms / 1000,
+        statement_timeout_s=main.db_config.statement_timeout_ms / 1000,
         cache_size_mb=connection_cache_mb(main),
     )
     migrate(database, now_s=now_s)
-    record_database_file(lock_file, database.path)
+    if isinstance(database, SqliteDatabase):
+        record_database_file(lock_file, database.path)
     return database
 
 
@@ -74,18 +80,23 @@ def watch_database(
     cluster_files: ClusterFiles,
     generations: ClusterGenerations,
     now_s: Callable[[], int],
+    has_store: bool,
 ) -> DatabaseWatch:
-    """A watch that lets the server go on with a backup put in place of its database.
+    """A watch that lets the server go on with a backup put in place of its SQLite file.
+
+    With PostgreSQL it shares the work with the watches of other processes, of which one `has_store`, the samples.
 
     Accepted are files of the same installation and schema version. Generations of cluster configurations may have
     other numbers in them, so these are recorded again.
     """
-    installation = ""
+    if not isinstance(database, SqliteDatabase):
+        return retry_while_locked(lambda: _watch_postgres(database, has_store=has_store))
+    path, installation = database.path, ""
     with tolerate_damage(database, "no backup that is put in its place is used without a restart"):
         installation = installation_id(database)
 
     def reload() -> None:
-        record_database_file(lock_file, database.path)
+        record_database_file(lock_file, path)
         generations.load.cache_clear()
         cluster_files.mark_changed()  # the next check of the cluster.json files does the rest
         try:
@@ -96,7 +107,14 @@ def watch_database(
         _set_generations(clusters, generations, numbers)
 
     rejection = partial(replacement_rejection, installation=installation, version=LATEST_VERSION)
-    return DatabaseWatch(database, replacement=DatabaseReplacement(rejection, reload))
+    return SqliteWatch(database, replacement=DatabaseReplacement(rejection, reload))
+
+
+def _watch_postgres(database: Database, *, has_store: bool) -> DatabaseWatch:
+    from cc_backend.db.postgres_database import PostgresDatabase  # noqa: PLC0415 - psycopg2 is optional
+    from cc_backend.db.postgres_watch import PostgresWatch  # noqa: PLC0415
+
+    return PostgresWatch(cast("PostgresDatabase", database), has_store=has_store)
 
 
 def _set_generations(clusters: ClusterRegistry, generations: ClusterGenerations, numbers: dict[str, int]) -> None:

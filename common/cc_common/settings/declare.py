@@ -62,7 +62,8 @@ def option(
 
     Types: str, int, float, bool, Optional[...], Tuple[T, ...], Mapping[str, T]; Any is not checked.
     `key` defaults to the field name with "-" for "_". `kind="duration"`: the field holds seconds, the file a number of
-    seconds or a string such as "1h30m". `kind="path"`: relative paths are resolved from the folder of the file.
+    seconds or a string such as "1h30m". `kind="path"`: relative paths are resolved from the folder of the file;
+    an address, with "://", stays as it is.
     `env` names an environment variable. A `secret` is never shown, and may be in a file named by "<key>-file".
     """
     declaration = Declaration(

@@ -228,7 +228,7 @@ class _SettingsReader:
         if setting.declaration.kind != "path" or self.base_directory is None:
             return value
         base = self.base_directory
-        return _map_strings(value, lambda text: str(base / text) if text else text)
+        return _map_strings(value, lambda text: str(base / text) if text and "://" not in text else text)
 
     def _secret_file(self, setting: Setting, document: Mapping[str, Any], dotted: str) -> Any:
         file_key = dotted[: len(dotted) - len(setting.key)] + setting.file_key

@@ -15,7 +15,8 @@ from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
 from cc_backend.cli.init_folder import CONFIG_NAME, create_backend_folder, write_private
 from cc_backend.clusters import parse_cluster
-from cc_backend.db.database import Database, open_database
+from cc_backend.db.database import Database
+from cc_backend.db.opening import open_database
 from cc_backend.errors import ArchiveError, Conflict, InvalidInput
 from cc_backend.migrations import migrate
 from cc_backend.settings import BackendSettings, load_settings

@@ -1,7 +1,4 @@
-"""Accounts, tokens and logins on a database in a folder of its own; passwords hash fast."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""Accounts, tokens and logins on a database of each engine; passwords hash fast."""
 
 import argon2
 import pytest
@@ -10,18 +7,9 @@ from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.token_keys import TokenKeys, generate_keys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import Users
-from cc_backend.db.database import Database, open_database
-from cc_backend.migrations import migrate
+from cc_backend.db.database import Database
 
 NOW_S = 1_760_000_000
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(tmp_path / "job.db")
-    migrate(opened, now_s=NOW_S)
-    yield opened
-    opened.close_all()
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@ import base64
 import hashlib
 import hmac
 import json
-import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,8 @@ from hypothesis import strategies as st
 from cc_backend.auth.token_keys import TokenKeys, generate_keys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.auth.users import User, Users
-from cc_backend.db.database import Database, open_database
+from cc_backend.db.database import Database
+from cc_backend.db.opening import open_database
 from cc_backend.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from cc_common.errors import SettingsError
 
@@ -292,11 +291,11 @@ def test_with_validate_user_the_account_decides_not_the_token(
 
 
 def test_a_token_ends_with_its_account_in_whichever_process_that_was_removed(
-    tokens: Tokens, database: Database, users: Users
+    tokens: Tokens, database_url: str, users: Users
 ) -> None:
     token = issue(tokens)
     assert tokens.verify(token, NOW_S).name == "svc-slurm"
-    other_process = open_database(str(database.database))
+    other_process = open_database(database_url)
     Users(other_process).remove("svc-slurm", now_s=NOW_S)
     other_process.close_all()
     with pytest.raises(NotAuthenticated):
@@ -443,18 +442,14 @@ def test_a_token_whose_time_is_over_is_refused_all_the_same(tokens: Tokens, data
         tokens.verify(token, NOW_S + 3601)
 
 
-def test_no_request_writes_when_a_token_was_used(database: Database, keys: TokenKeys, tmp_path: Path) -> None:
-    hurried = open_database(tmp_path / "job.db", busy_timeout_s=0.1)
+def test_no_request_writes_when_a_token_was_used(database: Database, keys: TokenKeys, database_url: str) -> None:
+    hurried = open_database(database_url, busy_timeout_s=0.1)
     tokens = Tokens(hurried, keys)
     token = issue(tokens)
-    other = sqlite3.connect(tmp_path / "job.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
+    with database.write():  # of another process
         tokens.verify(token, NOW_S)
         with pytest.raises(Unavailable):
             tokens.flush_last_used()
-    finally:
-        other.close()
     assert tokens.flush_last_used() == 1
     assert tokens.list()[0].last_used_s == NOW_S
     hurried.close_all()

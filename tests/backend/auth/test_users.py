@@ -88,7 +88,7 @@ def test_the_right_password_gives_the_account(users: Users) -> None:
 
 def test_passwords_are_kept_as_argon2id(database: Database, users: Users) -> None:
     users.add("kmeyer", ["user"], password=PASSWORD)
-    row = database.first_row("SELECT password FROM user")
+    row = database.first_row('SELECT password FROM "user"')
     assert row is not None
     assert row[0].startswith("$argon2id$")
 
@@ -176,16 +176,16 @@ def test_a_hash_of_older_settings_is_renewed_at_login(database: Database, users:
     Users(database, hasher=argon2.PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)).add(
         "kmeyer", ["user"], password=PASSWORD
     )
-    before = database.first_row("SELECT password FROM user")
+    before = database.first_row('SELECT password FROM "user"')
     users.verify_password("kmeyer", PASSWORD, NOW_S)
-    assert database.first_row("SELECT password FROM user") != before
+    assert database.first_row('SELECT password FROM "user"') != before
     users.verify_password("kmeyer", PASSWORD, NOW_S)
 
 
 def test_a_hash_of_another_kind_fits_no_password(database: Database, users: Users) -> None:
     users.add("kmeyer", ["user"], password=PASSWORD)
     with database.write():
-        database.execute_sql("UPDATE user SET password = '$2a$10$' || hex(randomblob(20))")
+        database.run_sql('UPDATE "user" SET password = ?', f"$2a$10${'5f' * 20}")
     with pytest.raises(NotAuthenticated, match=LOGIN_FAILED):
         users.verify_password("kmeyer", PASSWORD, NOW_S)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cc_backend.auth.sessions import Sessions
-from cc_backend.db.database import open_database
+from cc_backend.db.opening import open_database
 from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_rows import insert_job
 from cc_backend.model import Job, JobState, Resource, RowRule

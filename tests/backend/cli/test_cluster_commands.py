@@ -12,7 +12,7 @@ import pytest
 
 from cc_backend.cli.cluster_propose import MAX_REPORTS, cluster_propose
 from cc_backend.clusters import ClusterRegistry, check_file, parse_cluster
-from cc_backend.db.database import open_database
+from cc_backend.db.opening import open_database
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.cluster_generations import ClusterGenerations
 from cc_backend.migrations import migrate

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from cc_backend.auth.tables import UserRow
-from cc_backend.db.database import Database, open_database
 from cc_backend.db.database_file import replacement_rejection
-from cc_backend.db.database_watch import DatabaseReplacement, DatabaseWatch
+from cc_backend.db.opening import open_database
+from cc_backend.db.sqlite_database import SqliteDatabase
+from cc_backend.db.sqlite_watch import DatabaseReplacement, SqliteWatch
 from cc_backend.errors import Unavailable
 from cc_backend.migrations import LATEST_VERSION, installation_id, migrate
 from cc_backend.runtime.lockfile import read_note
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(path: Path) -> Iterator[Database]:
+def database(path: Path) -> Iterator[SqliteDatabase]:
     opened = open_database(path, busy_timeout_s=5)
     migrate(opened, now_s=0)
     yield opened
@@ -38,20 +39,20 @@ def database(path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def watch(database: Database) -> Iterator[DatabaseWatch]:
+def watch(database: SqliteDatabase) -> Iterator[SqliteWatch]:
     usable = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
-    watching = DatabaseWatch(database, replacement=DatabaseReplacement(usable, lambda: None))
+    watching = SqliteWatch(database, replacement=DatabaseReplacement(usable, lambda: None))
     watching.check()
     yield watching
     watching.close()
 
 
-def add(database: Database, name: str) -> None:
+def add(database: SqliteDatabase, name: str) -> None:
     with database.write():
         UserRow.insert(name=name).execute(database)
 
 
-def seen(database: Database) -> list[str]:
+def seen(database: SqliteDatabase) -> list[str]:
     return sorted(name for (name,) in UserRow.select(UserRow.name).tuples().execute(database))
 
 
@@ -68,7 +69,7 @@ def backup(path: Path, to: Path) -> Path:
 
 
 @pytest.fixture
-def kept(database: Database, path: Path) -> Path:
+def kept(database: SqliteDatabase, path: Path) -> Path:
     """A backup with one account; the database has another one since."""
     add(database, "first")
     made = backup(path, path.with_name("kept.db"))
@@ -76,13 +77,13 @@ def kept(database: Database, path: Path) -> Path:
     return made
 
 
-def looks(watch: DatabaseWatch, count: int = 3) -> None:
+def looks(watch: SqliteWatch, count: int = 3) -> None:
     for _ in range(count):
         watch.check()
 
 
 def test_a_backup_that_is_moved_into_its_place_is_used_by_all_threads(
-    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, kept: Path
 ) -> None:
     asked, answered, found = threading.Event(), threading.Event(), list[list[str]]()
 
@@ -115,7 +116,7 @@ def test_a_backup_that_is_moved_into_its_place_is_used_by_all_threads(
 
 
 def test_what_was_in_a_removed_database_is_kept_beside_the_backup(
-    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, kept: Path
 ) -> None:
     kept.replace(path)
     looks(watch)
@@ -167,8 +168,8 @@ def no_database(path: Path, kept: Path) -> None:
     ],
 )
 def test_what_is_no_backup_of_it_is_not_used(  # noqa: PLR0917 - fixtures
-    database: Database,
-    watch: DatabaseWatch,
+    database: SqliteDatabase,
+    watch: SqliteWatch,
     path: Path,
     kept: Path,
     caplog: pytest.LogCaptureFixture,
@@ -194,7 +195,7 @@ def test_what_is_no_backup_of_it_is_not_used(  # noqa: PLR0917 - fixtures
 
 
 def test_a_lost_wal_file_is_written_anew_with_all_that_was_acknowledged(
-    database: Database, watch: DatabaseWatch, path: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path
 ) -> None:
     path.chmod(0o640)
     add(database, "first")
@@ -212,7 +213,7 @@ def test_a_lost_wal_file_is_written_anew_with_all_that_was_acknowledged(
 
 
 def test_a_wal_file_that_somebody_else_has_made_since_is_left_alone(
-    database: Database, watch: DatabaseWatch, path: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path
 ) -> None:
     add(database, "first")
     Path(f"{path}-wal").unlink()
@@ -222,7 +223,7 @@ def test_a_wal_file_that_somebody_else_has_made_since_is_left_alone(
 
 
 def test_no_acknowledged_write_is_lost_while_threads_write_and_files_are_changed_under_them(
-    database: Database, watch: DatabaseWatch, path: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path
 ) -> None:
     ended = threading.Event()
     acknowledged: list[str] = []
@@ -276,7 +277,7 @@ def test_jobs_name_the_configuration_by_its_number_in_the_new_file(site: Any, tm
 
 
 def test_a_copy_that_is_not_done_yet_is_not_looked_at(
-    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, kept: Path
 ) -> None:
     content = kept.read_bytes()
     path.unlink()
@@ -290,7 +291,7 @@ def test_a_copy_that_is_not_done_yet_is_not_looked_at(
 
 
 def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used(
-    database: Database, path: Path, kept: Path, tmp_path: Path
+    database: SqliteDatabase, path: Path, kept: Path, tmp_path: Path
 ) -> None:
     other = open_database(tmp_path / "other.db")
     migrate(other, now_s=0)
@@ -304,7 +305,7 @@ def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used
             (tmp_path / "other.db").replace(at)
         return reason
 
-    watch = DatabaseWatch(database, replacement=DatabaseReplacement(changed_meanwhile, lambda: None))
+    watch = SqliteWatch(database, replacement=DatabaseReplacement(changed_meanwhile, lambda: None))
     watch.check()
     kept.replace(path)
     looks(watch, 5)
@@ -317,7 +318,7 @@ def test_a_file_that_is_changed_for_another_while_it_is_read_through_is_not_used
 
 
 def test_a_file_that_was_in_use_before_is_not_used_again_without_a_restart(
-    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, kept: Path
 ) -> None:
     path.rename(path.with_name("away.db"))
     kept.rename(path)
@@ -336,7 +337,7 @@ def test_a_file_that_was_in_use_before_is_not_used_again_without_a_restart(
 
 
 def test_a_file_that_another_process_has_open_is_not_used_before_that_one_ends(
-    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, kept: Path
 ) -> None:
     kept.rename(path.with_name("elsewhere.db"))
     reading = (
@@ -361,7 +362,7 @@ def test_a_file_that_another_process_has_open_is_not_used_before_that_one_ends(
 
 
 def test_a_file_with_a_journal_beside_it_is_not_used(
-    database: Database, watch: DatabaseWatch, path: Path, kept: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, kept: Path
 ) -> None:
     Path(f"{path}-journal").write_bytes(b"of an interrupted copy")
     kept.replace(path)
@@ -385,7 +386,7 @@ def test_files_are_looked_for_beside_the_database_and_not_beside_a_link_to_it(li
     database = open_database(linked, busy_timeout_s=5)
     migrate(database, now_s=0)
     fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
-    watch = DatabaseWatch(database, replacement=DatabaseReplacement(fits, lambda: None))
+    watch = SqliteWatch(database, replacement=DatabaseReplacement(fits, lambda: None))
     watch.check()
     add(database, "first")
     log = tmp_path / "fast" / "job.db-wal"
@@ -417,7 +418,7 @@ if os.geteuid() == 0:
 database = t.open_database(path, busy_timeout_s=1)
 t.migrate(database, now_s=0)
 fits = partial(t.replacement_rejection, installation=t.installation_id(database), version=t.LATEST_VERSION)
-watch = t.DatabaseWatch(database, replacement=t.DatabaseReplacement(fits, lambda: None))
+watch = t.SqliteWatch(database, replacement=t.DatabaseReplacement(fits, lambda: None))
 watch.check()
 t.add(database, "first")
 made = t.backup(path, path.with_name("kept.db"))
@@ -462,11 +463,11 @@ def test_rights_that_come_later_need_no_restart() -> None:
 
 
 def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
-    database: Database, path: Path, caplog: pytest.LogCaptureFixture
+    database: SqliteDatabase, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = 0.0
     fits = partial(replacement_rejection, installation=installation_id(database), version=LATEST_VERSION)
-    watch = DatabaseWatch(database, replacement=DatabaseReplacement(fits, lambda: None), monotonic=lambda: now_s)
+    watch = SqliteWatch(database, replacement=DatabaseReplacement(fits, lambda: None), monotonic=lambda: now_s)
     watch.check()
     add(database, "first")
     path.with_name("job.db.new").mkdir()
@@ -480,7 +481,7 @@ def test_a_copy_for_which_there_is_no_room_is_not_tried_at_each_look(
     watch.close()
 
 
-def test_a_file_that_was_emptied_in_its_place_keeps_no_thread_waiting(database: Database, path: Path) -> None:
+def test_a_file_that_was_emptied_in_its_place_keeps_no_thread_waiting(database: SqliteDatabase, path: Path) -> None:
     add(database, "first")
     os.truncate(path, 0)
     refused: list[str] = []

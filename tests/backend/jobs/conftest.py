@@ -1,32 +1,22 @@
-"""A database in a folder of its own, two small invented clusters, and short ways to make events."""
+"""A database of each engine, two small invented clusters, and short ways to make events."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cc_backend.clusters import ClusterRegistry, parse_cluster
-from cc_backend.db.database import Database, open_database
+from cc_backend.db.database import Database
 from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.running_jobs import RunningJobs
-from cc_backend.migrations import migrate
 from cc_backend.model import Job
 from cc_common.job_events import JobStart, JobStop, Resource
 
 NOW_S = 1_760_000_000
 
 MakeStart = Callable[..., JobStart]
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(tmp_path / "job.db")
-    migrate(opened, now_s=NOW_S)
-    yield opened
-    opened.close_all()
 
 
 def topology() -> dict[str, Any]:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.db.database import Database
+from cc_backend.db.database import Database, Dialect
 from cc_backend.errors import NotFound
 from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.job_queries import JobQueries
@@ -76,6 +76,7 @@ def test_the_archiver_s_queue_is_read_in_pieces_oldest_first_and_without_job_scr
     assert whole.meta_data == {"jobScript": "x"}
 
 
+@pytest.mark.parametrize("database_url", [Dialect.SQLITE], indirect=True)
 def test_the_queue_is_read_by_its_index(database: Database, archive_queue: ArchiveQueue, stopped: Start) -> None:
     job = stopped()
     plans: list[tuple[str, ...]] = []

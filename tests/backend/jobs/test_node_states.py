@@ -197,8 +197,9 @@ def test_a_report_of_a_thousand_nodes_takes_few_statements(
 ) -> None:
     states = tuple(NodeState(f"node{number}", ("idle",)) for number in range(1000))
     run: list[str] = []
-    real = database.execute_many
-    monkeypatch.setattr(database, "execute_many", lambda sql, rows: (run.append(sql), real(sql, rows)))
+    for name in ("execute_many", "run_sql"):
+        real = getattr(database, name)
+        monkeypatch.setattr(database, name, lambda sql, *more, real=real: (run.append(sql), real(sql, *more))[1])
     nodes.store_report(NodeStateReport("skua", states), all_well, NOW_S)
     assert len(run) == 4
     run.clear()

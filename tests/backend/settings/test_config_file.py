@@ -164,7 +164,7 @@ class TestReleasesBefore15:
     def test_mysql_is_refused_with_what_to_do(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=r'db-driver: "mysql" is not supported; .* SQLite file'):
             load(tmp_path, {"db-driver": "mysql", "db": "cc:demo@tcp(127.0.0.1:3306)/cc"})
-        assert warned(load(tmp_path, {"db-driver": "sqlite3", "db": "./job.db"}), "always SQLite")
+        assert warned(load(tmp_path, {"db-driver": "sqlite3", "db": "./job.db"}), "says by its form")
 
     @pytest.mark.parametrize("key", MOVED_KEYS)
     @pytest.mark.parametrize("value", [None, 7, "x", [], {}, [{}], True])

@@ -1,4 +1,4 @@
-"""Watches the database of a running server: is its file in place, can it be written, is a page damaged?
+"""Watches the SQLite database of a running server: is its file in place, can it be written, is a page damaged?
 
 SQLite itself notices little of this: it continues with a file that was removed, and reads a damaged page only when a
 query needs it.
@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cc_backend.db.database import (
+from cc_backend.db.database import FaultKind
+from cc_backend.db.database_file import copy_database, former_copy_path, install_copy, replacement_obstacle, wal_path
+from cc_backend.db.sqlite_database import (
     FILE_REPLACED_ADVICE,
     REPLACEMENT_LOCK_WAIT_S,
     WAL_MISSING_ADVICE,
-    Database,
-    FaultKind,
+    SqliteDatabase,
 )
-from cc_backend.db.database_file import copy_database, former_copy_path, install_copy, replacement_obstacle, wal_path
 from cc_backend.runtime.lockfile import FileId, file_id, is_same_file
 
 LOCKED_AFTER_S = 0.5
@@ -53,12 +53,12 @@ class DatabaseReplacement:
     on_replaced: Callable[[], None]
 
 
-class DatabaseWatch:
-    """Checks a database periodically, with a connection of its own that never waits for locks."""
+class SqliteWatch:
+    """Checks an SQLite database periodically, with a connection of its own that never waits for locks."""
 
     def __init__(
         self,
-        database: Database,
+        database: SqliteDatabase,
         *,
         replacement: DatabaseReplacement | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -115,6 +115,10 @@ class DatabaseWatch:
             self._database.clear_fault(FaultKind.DAMAGED)
         is_damaged = self._database.has_fault(FaultKind.DAMAGED)
         self._integrity_due_s = self._monotonic() + (INTEGRITY_RETRY_S if is_damaged else INTEGRITY_EVERY_S)
+
+    def is_leader(self) -> bool:
+        """True: there is only one server on a file."""
+        return True
 
     def close(self) -> None:
         """Stop an integrity check in progress, and close the connection."""

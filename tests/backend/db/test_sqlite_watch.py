@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from cc_backend.auth.tables import UserRow
-from cc_backend.db.database import Database, FaultKind, open_database
-from cc_backend.db.database_watch import INTEGRITY_EVERY_S, INTEGRITY_RETRY_S, DatabaseWatch
+from cc_backend.db.database import FaultKind
+from cc_backend.db.opening import open_database
+from cc_backend.db.sqlite_database import SqliteDatabase
+from cc_backend.db.sqlite_watch import INTEGRITY_EVERY_S, INTEGRITY_RETRY_S, SqliteWatch
 from cc_backend.errors import Unavailable
 from cc_backend.migrations import migrate
 
@@ -39,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(path: Path) -> Iterator[Database]:
+def database(path: Path) -> Iterator[SqliteDatabase]:
     opened = open_database(path, busy_timeout_s=0.2)
     migrate(opened, now_s=0)
     yield opened
@@ -47,15 +49,15 @@ def database(path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def watch(database: Database, clock: MonotonicClock) -> Iterator[DatabaseWatch]:
-    watching = DatabaseWatch(database, monotonic=clock)
+def watch(database: SqliteDatabase, clock: MonotonicClock) -> Iterator[SqliteWatch]:
+    watching = SqliteWatch(database, monotonic=clock)
     watching.check()
     assert database.faults() == []
     yield watching
     watching.close()
 
 
-def add(database: Database, name: str) -> None:
+def add(database: SqliteDatabase, name: str) -> None:
     with database.write():
         UserRow.insert(name=name).execute(database)
 
@@ -69,7 +71,7 @@ def names(path: Path) -> list[str]:
         other.close()
 
 
-def refused(database: Database) -> bool:
+def refused(database: SqliteDatabase) -> bool:
     with pytest.raises(Unavailable) as error:
         add(database, "kept out")
     return bool(error.value.retry_after_s)
@@ -77,7 +79,7 @@ def refused(database: Database) -> bool:
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "moved"])
 def test_a_file_that_is_not_in_place_is_a_fault_until_it_is_back(
-    database: Database, watch: DatabaseWatch, path: Path, how: str, caplog: pytest.LogCaptureFixture
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     os.link(path, path.with_name("kept"))
     path.unlink()
@@ -96,7 +98,7 @@ def test_a_file_that_is_not_in_place_is_a_fault_until_it_is_back(
 
 
 def test_a_lock_of_another_process_is_noticed_without_waiting_and_so_is_its_end(
-    database: Database, watch: DatabaseWatch, path: Path, caplog: pytest.LogCaptureFixture
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -113,7 +115,7 @@ def test_a_lock_of_another_process_is_noticed_without_waiting_and_so_is_its_end(
 
 
 def test_a_long_transaction_of_our_own_is_no_fault(
-    database: Database, watch: DatabaseWatch, clock: MonotonicClock
+    database: SqliteDatabase, watch: SqliteWatch, clock: MonotonicClock
 ) -> None:
     with database.write(), ThreadPoolExecutor(1) as pool:
         UserRow.insert(name="kmeyer").execute(database)
@@ -123,7 +125,7 @@ def test_a_long_transaction_of_our_own_is_no_fault(
 
 
 def test_a_disk_that_is_full_is_a_fault_until_something_can_really_be_written(
-    database: Database, watch: DatabaseWatch, path: Path
+    database: SqliteDatabase, watch: SqliteWatch, path: Path
 ) -> None:
     version = database.first_row("PRAGMA user_version")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -141,7 +143,7 @@ def test_a_disk_that_is_full_is_a_fault_until_something_can_really_be_written(
 
 
 def test_what_was_written_ends_the_fault_at_once_and_a_transaction_without_change_does_not(
-    database: Database,
+    database: SqliteDatabase,
 ) -> None:
     database.record_fault(FaultKind.WRITE, "the disk is full: free some space")
     with database.write():
@@ -151,7 +153,7 @@ def test_what_was_written_ends_the_fault_at_once_and_a_transaction_without_chang
     assert database.faults() == []
 
 
-def test_while_all_is_well_no_look_writes(database: Database, watch: DatabaseWatch, path: Path) -> None:
+def test_while_all_is_well_no_look_writes(database: SqliteDatabase, watch: SqliteWatch, path: Path) -> None:
     add(database, "kmeyer")
     before = [(one.stat().st_size, one.stat().st_mtime_ns) for one in (path, Path(f"{path}-wal"))]
     for _ in range(20):
@@ -160,7 +162,7 @@ def test_while_all_is_well_no_look_writes(database: Database, watch: DatabaseWat
 
 
 def test_a_wal_file_that_is_gone_stops_writing_and_what_it_held_is_saved(
-    database: Database, watch: DatabaseWatch, path: Path, caplog: pytest.LogCaptureFixture
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(database, "kmeyer")
     Path(f"{path}-wal").unlink()
@@ -175,7 +177,7 @@ def test_a_wal_file_that_is_gone_stops_writing_and_what_it_held_is_saved(
 
 
 def test_permissions_taken_away_are_a_fault_while_they_last(
-    database: Database, watch: DatabaseWatch, path: Path, monkeypatch: pytest.MonkeyPatch
+    database: SqliteDatabase, watch: SqliteWatch, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked of the kernel: root may all the same, and then nothing is wrong."""
     for place in (path, path.parent):
@@ -202,7 +204,7 @@ def test_a_damaged_page_is_found_though_no_query_comes_by(
     first.close_all()
     whole = damage(path)
     database = open_database(path)
-    watch = DatabaseWatch(database, monotonic=clock)
+    watch = SqliteWatch(database, monotonic=clock)
     clock.now_s += 1
     watch.check_integrity()
     assert database.faults() == ["the database is damaged: restore a backup"]
@@ -220,13 +222,13 @@ def test_a_damaged_page_is_found_though_no_query_comes_by(
 
 
 def test_a_whole_file_is_read_once_a_day_and_a_large_one_not_at_once(
-    database: Database, path: Path, clock: MonotonicClock, monkeypatch: pytest.MonkeyPatch
+    database: SqliteDatabase, path: Path, clock: MonotonicClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[float] = []
-    monkeypatch.setattr(DatabaseWatch, "_quick_check", lambda _: (reads.append(clock.now_s), "ok")[1])
+    monkeypatch.setattr(SqliteWatch, "_quick_check", lambda _: (reads.append(clock.now_s), "ok")[1])
     with path.open("r+b") as file:
         file.truncate(100 << 20)
-    watch = DatabaseWatch(database, monotonic=clock)
+    watch = SqliteWatch(database, monotonic=clock)
     for _ in range(20000):
         watch.check_integrity()
         clock.now_s += 10
@@ -235,8 +237,8 @@ def test_a_whole_file_is_read_once_a_day_and_a_large_one_not_at_once(
     watch.close()
 
 
-def test_a_check_that_is_under_way_ends_with_the_server(database: Database, clock: MonotonicClock) -> None:
-    watch = DatabaseWatch(database, monotonic=clock)
+def test_a_check_that_is_under_way_ends_with_the_server(database: SqliteDatabase, clock: MonotonicClock) -> None:
+    watch = SqliteWatch(database, monotonic=clock)
     clock.now_s += 1
     watch.close()
     watch.check_integrity()

@@ -1,0 +1,197 @@
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cc_backend.auth.tables import UserRow
+from cc_backend.db.database import FaultKind
+from cc_backend.db.opening import open_database
+from cc_backend.db.sqlite_database import SqliteDatabase
+from cc_backend.errors import InvalidInput, Unavailable
+from cc_backend.migrations import migrate
+
+NOW_S = 1_760_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "job.db"
+
+
+@pytest.fixture
+def database(path: Path) -> Iterator[SqliteDatabase]:
+    opened = open_database(path, busy_timeout_s=0.2)
+    migrate(opened, now_s=NOW_S)
+    yield opened
+    opened.close_all()
+
+
+def add(database: SqliteDatabase, name: str) -> None:
+    with database.write():
+        UserRow.insert(name=name).execute(database)
+
+
+def add_then_fail(database: SqliteDatabase, name: str) -> None:
+    UserRow.insert(name=name).execute(database)
+    raise InvalidInput(name)
+
+
+def names(database: SqliteDatabase) -> list[str]:
+    return [row.name for row in UserRow.select().order_by(UserRow.name).execute(database)]
+
+
+def test_the_connection_is_set_up_for_a_service(database: SqliteDatabase) -> None:
+    found = {name: database.first_row(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "foreign_keys")}
+    assert found == {"journal_mode": ("wal",), "synchronous": (1,), "foreign_keys": (1,)}
+    assert database.first_row("PRAGMA temp_store") == (2,)
+    assert database.first_row("PRAGMA busy_timeout") == (200,)
+
+
+def test_a_full_disk_is_said_once_and_the_service_goes_on(
+    database: SqliteDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(database, "before")
+    pages = database.first_row("PRAGMA page_count")
+    assert pages is not None
+    database.first_row(f"PRAGMA max_page_count = {pages[0]}")
+    with pytest.raises(Unavailable, match="disk is full") as refused, database.write():
+        UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
+    assert refused.value.retry_after_s
+    assert names(database) == ["before"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "advice=the disk is full" in caplog.text
+    database.first_row("PRAGMA max_page_count = 1000000")
+    add(database, "after")
+    assert names(database) == ["after", "before"]
+
+
+def test_each_kind_of_fault_is_told_once_until_it_is_over(
+    database: SqliteDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = database.first_row("PRAGMA page_count")
+    assert pages is not None
+    database.first_row(f"PRAGMA max_page_count = {pages[0]}")
+    for _ in range(3):
+        with pytest.raises(Unavailable), database.write():
+            UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
+    database.clear_fault(FaultKind.WRITE)
+    database.clear_fault(FaultKind.WRITE)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert database.faults() == []
+
+
+def test_nothing_is_written_to_a_file_that_was_replaced(database: SqliteDatabase, path: Path) -> None:
+    path.rename(path.with_name("away.db"))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="put the file back"):
+            add(database, "kept out")
+    path.write_bytes(b"")
+    with pytest.raises(Unavailable, match="put the file back"):
+        add(database, "kept out")
+    (fault,) = database.faults()
+    assert fault.startswith("the database was removed, moved or replaced while the server runs: put the file back")
+    path.with_name("away.db").rename(path)
+    add(database, "kmeyer")
+    assert (names(database), database.faults()) == (["kmeyer"], [])
+
+
+def test_a_write_does_not_count_if_the_file_went_away_meanwhile(database: SqliteDatabase, path: Path) -> None:
+    def add_and_move() -> None:
+        with database.write():
+            UserRow.insert(name="nowhere").execute(database)
+            path.rename(path.with_name("away.db"))
+
+    with pytest.raises(Unavailable):
+        add_and_move()
+
+
+def test_no_thread_opens_another_file_beside_the_one_of_the_others(database: SqliteDatabase, path: Path) -> None:
+    names(database)
+    path.rename(path.with_name("away.db"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Unavailable, match="put the file back"):
+        pool.submit(names, database).result(20)
+
+
+def test_threads_do_not_queue_up_behind_a_lock_of_another_process(database: SqliteDatabase, path: Path) -> None:
+    patient = open_database(path, busy_timeout_s=600)
+    names(patient)
+    held, release = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with patient.write():
+            held.set()
+            release.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(write_slowly)
+        held.wait(20)
+        waiting = pool.submit(add, patient, "kept out")
+        patient.record_fault(FaultKind.LOCKED, "end that process")
+        with pytest.raises(Unavailable, match="another process"):
+            waiting.result(20)
+        release.set()
+        slow.result(20)
+    patient.close_all()
+
+
+def test_a_damaged_page_in_the_middle_of_a_table_is_unavailable_and_remembered(
+    database: SqliteDatabase, path: Path
+) -> None:
+    with database.write():
+        for number in range(500):
+            UserRow.insert(name=f"user{number:03}", full_name="x" * 300).execute(database)
+    database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close_all()
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"user250") // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+    again = open_database(path)
+    with pytest.raises(Unavailable, match="damaged"):
+        names(again)
+    with pytest.raises(Unavailable, match="damaged"):
+        list(again.raw_rows(UserRow.select()))
+    assert again.faults() == ["the database is damaged: the file is damaged: restore a backup"]
+    again.close_all()
+
+
+def test_a_lock_of_another_process_that_does_not_end_makes_it_unavailable(database: SqliteDatabase, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="another process"):
+        add(database, "kmeyer")
+    assert names(database) == []
+    other.execute("ROLLBACK")
+    other.close()
+    add(database, "kmeyer")
+
+
+def test_a_file_that_is_no_database_is_named_in_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    database = open_database(path)
+    with pytest.raises(Unavailable, match="not an SQLite database"):
+        migrate(database)
+    assert str(path) in caplog.text
+    database.close_all()
+
+
+def test_a_file_that_was_moved_away_keeps_what_only_its_wal_file_has(database: SqliteDatabase, path: Path) -> None:
+    """A connection to an empty file of that name would take the -wal file for its own, and remove it when it ends."""
+    add(database, "kmeyer")
+    path.rename(path.with_name("away.db"))
+    for content in (None, b""):
+        if content is not None:
+            path.write_bytes(content)
+        with ThreadPoolExecutor(4) as pool:
+            for asked in [pool.submit(names, database) for _ in range(4)]:
+                with pytest.raises(Unavailable):
+                    asked.result(20)
+        assert path.exists() is (content is not None), "nothing is made in its place"
+    path.with_name("away.db").rename(path)
+    database.close_all()
+    again = open_database(path)
+    assert names(again) == ["kmeyer"]
+    again.close_all()
