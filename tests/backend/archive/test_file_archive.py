@@ -545,28 +545,6 @@ def test_a_real_archive_is_iterated(shared_fixtures: Path) -> None:
     assert real.clusters() == ["alex", "emmy", "fritz"]
 
 
-@pytest.mark.parametrize("name", ["fritzMinimal", "fritzError"])
-def test_real_import_pairs_are_read(shared_fixtures: Path, archive: FileArchive, name: str) -> None:
-    folder = shared_fixtures / "importer"
-    (archive.root / "fritz").mkdir()
-    meta = orjson.loads((folder / f"meta-{name}.input").read_bytes())
-    golden = orjson.loads((folder / f"{name}-golden.json").read_bytes())
-    key = JobKey(meta["cluster"], meta["jobId"], meta["startTime"])
-    directory = archive.job_directory(key)
-    directory.mkdir(parents=True)
-    (directory / "meta.json").write_bytes((folder / f"meta-{name}.input").read_bytes())
-    (directory / "data.json").write_bytes((folder / f"data-{name}.json").read_bytes())
-    job, data = archive.load_meta(key), archive.load_data(key)
-    assert (job.job_id, job.cluster, job.start_time, job.duration) == tuple(golden.values())
-    assert all(
-        series.id is None for metric in data.values() if Scope.NODE in metric for series in metric[Scope.NODE].series
-    )
-    for by_scope in data.values():
-        for metric in by_scope.values():
-            ids = [(series.hostname, series.id) for series in metric.series]
-            assert len(set(ids)) == len(ids)
-
-
 # --- tags and meta data that change later
 
 
