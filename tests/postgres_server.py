@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -157,6 +158,10 @@ def running_server(bin_folder: Path) -> Iterator[PostgresServer]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that the kernel gives to no connection while the server is down."""
+    chance = secrets.SystemRandom()
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = chance.randrange(10_000, 27_000)
+            probe.bind(("127.0.0.1", port))
+            return port

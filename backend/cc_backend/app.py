@@ -140,16 +140,7 @@ def create_services(
 
     database = open_server_database(settings.main, lock_files[0], now_s=now_s())
     generations = record_generations(database, clusters, now_s=now_s())
-    tokens = open_tokens(database, settings)
-    store, tables_in_use = open_store_for_jobs(settings, clusters, generations, database, now_s=now_s())
-    reader = JobReader(database)
-    job_queries = JobQueries(database, clusters, reader)
-    with tolerate_damage(database, "missing folders of the job archive are not detected"):
-        archive.folders.expect_clusters(job_queries.archived_clusters(), job_queries.has_archived)
-
-    stores = StoreRouter(
-        store, [ExternalStore(endpoint) for endpoint in parse_endpoints(settings.metric_store_external)]
-    )
+    endpoints = parse_endpoints(settings.metric_store_external)
     watch = watch_database(
         database,
         lock_files[0],
@@ -157,8 +148,16 @@ def create_services(
         cluster_files=cluster_files,
         generations=generations,
         now_s=now_s,
-        has_store=not stores.is_all_external,
+        has_store=all(endpoint.scope != "*" for endpoint in endpoints),
     )
+    tokens = open_tokens(database, settings)
+    store, tables_in_use = open_store_for_jobs(settings, clusters, generations, database, now_s=now_s())
+    reader = JobReader(database)
+    job_queries = JobQueries(database, clusters, reader)
+    with tolerate_damage(database, "missing folders of the job archive are not detected"):
+        archive.folders.expect_clusters(job_queries.archived_clusters(), job_queries.has_archived)
+
+    stores = StoreRouter(store, [ExternalStore(endpoint) for endpoint in endpoints])
     metric_data = MetricData(stores, archive, clusters)
     return Services(
         settings=settings,

@@ -4,6 +4,7 @@ psycopg2 is optional: it is the extra `postgresql`, and python3-psycopg2 in dist
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import IntEnum
@@ -23,7 +24,8 @@ UNREACHABLE_ADVICE = "the PostgreSQL server does not answer or refuses the login
 _SETTING = "main.db"
 _LOCK_SPACE = 0x6363_6462
 """First number of all advisory locks, so that other programs may have theirs in the same database."""
-_CONNECTION_OPTIONS = {  # those of the address come first; a server that is gone is noticed after 20 s
+# either end notices within 20 s that the other one is gone, and the server gives up what a lost process has locked
+_CONNECTION_OPTIONS = {  # those of the address come first
     "connect_timeout": 5,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -31,6 +33,14 @@ _CONNECTION_OPTIONS = {  # those of the address come first; a server that is gon
     "tcp_user_timeout": 20_000,
     "application_name": "cc-backend",
 }
+_SESSION_SETTINGS = {
+    "client_encoding": "UTF8",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "idle_in_transaction_session_timeout": "60s",  # of a process that was stopped while it had the write lock
+}
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 _BATCH_ROWS = 500
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 _DUPLICATE = "23505"
@@ -117,12 +127,13 @@ class PostgresDatabase(Database, peewee.PostgresqlDatabase):
             connection.autocommit = True
             _require_usable(connection)
             psycopg2.extensions.register_type(_NUMBER, connection)
+            settings = {
+                **_SESSION_SETTINGS,
+                "lock_timeout": f"{lock_timeout_s * 1000:.0f}ms",
+                "statement_timeout": f"{statement_timeout_s * 1000:.0f}ms",
+            }
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false), "
-                    "set_config('client_encoding', 'UTF8', false)",
-                    (f"{lock_timeout_s * 1000:.0f}", f"{statement_timeout_s * 1000:.0f}"),
-                )
+                cursor.execute(f"SELECT {', '.join(['set_config(%s, %s, false)'] * len(settings))}", _pairs(settings))
         except BaseException:
             connection.close()
             raise
@@ -261,7 +272,8 @@ def _parse_address(url: str) -> dict[str, Any]:
     try:
         options = {**_CONNECTION_OPTIONS, **psycopg2.extensions.parse_dsn(url)}
     except psycopg2.ProgrammingError as error:
-        raise SettingsError(_SETTING, f"{_SETTING} is not an address of PostgreSQL: {_first_line(error)}") from None
+        text = _URL_PASSWORD.sub(r"\1:***@", _first_line(error))
+        raise SettingsError(_SETTING, f"{_SETTING} is not an address of PostgreSQL: {text}") from None
     if not options.get("dbname"):
         raise SettingsError(_SETTING, f"{_SETTING} names no database: postgresql://user@host:port/name")
     return options
@@ -299,6 +311,10 @@ def _checked(parameters: Iterable[Any], *, is_write: bool) -> list[Any]:
         else:
             checked.append(value)
     return checked
+
+
+def _pairs(settings: dict[str, str]) -> list[str]:
+    return [part for pair in settings.items() for part in pair]
 
 
 def _first_line(error: BaseException) -> str:

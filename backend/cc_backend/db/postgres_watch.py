@@ -1,5 +1,6 @@
 """Watches the PostgreSQL database of a running server, and holds the locks by which processes share their work."""
 
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,8 @@ from cc_backend.errors import BackendError
 _TIMEOUT_S = 3.0
 _READ_ONLY_ADVICE = "it is read-only: main.db must name the primary server"
 _STORE_ADVICE = "another process with a metric store of its own has taken over: stop one of them"
+
+logger = logging.getLogger(__name__)
 
 
 class PostgresWatch:
@@ -60,8 +63,9 @@ class PostgresWatch:
             has_store_lock = not (is_new and self._has_store) or self._try_lock(AdvisoryLock.STORE)
             if is_read_only or not has_store_lock:
                 self._is_leader = False
-            elif not self._is_leader:
-                self._is_leader = self._try_lock(AdvisoryLock.LEADER)
+            elif not self._is_leader and self._try_lock(AdvisoryLock.LEADER):
+                self._is_leader = True
+                logger.info("this process leads the periodic work on the database=%s", database.address)
             if database.has_fault(FaultKind.BUSY) and self._is_write_lock_free():
                 database.clear_fault(FaultKind.BUSY)
         except (psycopg2.Error, BackendError) as error:

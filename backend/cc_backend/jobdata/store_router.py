@@ -41,11 +41,6 @@ class StoreRouter:
             for scope in self._external
         }
 
-    @property
-    def is_all_external(self) -> bool:
-        """Whether an external store is in charge of all clusters, so that nobody asks the internal one."""
-        return "*" in self._external
-
     def external_store(self, cluster: str, sub_cluster: str = "") -> ExternalStore | None:
         """The external store in charge; None if the internal one is."""
         names = (f"{cluster}-{sub_cluster}", cluster, "*") if sub_cluster else (cluster, "*")

@@ -54,10 +54,18 @@ def test_an_address_of_postgresql_that_cannot_be_is_refused(address: str, told: 
         open_database(address)
 
 
-def test_a_password_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_password_is_not_shown() -> None:
     pytest.importorskip("psycopg2")
     database = open_database("postgresql://me:hush@localhost:5433/cockpit?sslmode=require", password="hush")
     assert database.address == "postgresql://me@localhost:5433/cockpit"
+
+
+def test_nor_in_the_error_of_an_address_that_cannot_be() -> None:
+    pytest.importorskip("psycopg2")
+    with pytest.raises(SettingsError) as refused:
+        open_database("postgresql://me:hush@[::1/cockpit")
+    assert "hush" not in str(refused.value)
+    assert "me:***@" in str(refused.value)
 
 
 def test_without_its_library_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

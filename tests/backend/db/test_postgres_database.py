@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from cc_backend.db.database import Database, FaultKind
 from cc_backend.db.opening import open_database
 from cc_backend.errors import BackendError, InvalidInput, Unavailable
 
-pytest.importorskip("psycopg2")
+postgres_database = pytest.importorskip("cc_backend.db.postgres_database", reason="psycopg2 is not installed")
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()"
 
@@ -225,6 +226,34 @@ def test_another_encoding_than_utf_8_is_refused(postgres_server: Any) -> None:
         names(database)
     database.close_all()
     postgres_server.drop_database("latin")
+
+
+def test_a_socket_of_this_machine_will_do(database_url: str, postgres_server: Any) -> None:
+    name = name_of(database_url)
+    database = open_database(
+        f"postgresql://cockpit@/{name}?host={postgres_server.folder}&port={postgres_server.port}", password="p@ss:w/rd"
+    )
+    add(database, "kmeyer")
+    assert names(database) == ["kmeyer"]
+    assert database.address == f"postgresql://cockpit@{postgres_server.folder}:{postgres_server.port}/{name}"
+    database.close_all()
+
+
+def test_what_a_process_has_locked_that_is_gone_or_stopped_is_free_after_a_while(database: Database) -> None:
+    found = {
+        name: database.first_row("SELECT current_setting(?)", name)
+        for name in ("tcp_keepalives_idle", "tcp_keepalives_count", "idle_in_transaction_session_timeout")
+    }
+    assert found == {
+        "tcp_keepalives_idle": ("10",),
+        "tcp_keepalives_count": ("2",),
+        "idle_in_transaction_session_timeout": ("1min",),
+    }
+
+
+def test_a_server_of_before_version_13_is_refused() -> None:
+    with pytest.raises(BackendError, match="PostgreSQL 13 or newer is needed; the server is 12"):
+        postgres_database._require_usable(SimpleNamespace(server_version=120_022))
 
 
 def test_each_thread_has_a_connection_that_ends_with_it(database: Database, database_url: str) -> None:
