@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 from flask import Flask, Response
@@ -12,10 +13,8 @@ from werkzeug.wrappers import Request
 from cc_backend import web
 from cc_backend.api.blueprint import blueprint as api_blueprint
 from cc_backend.api.routes import ROUTES
-from cc_backend.api.write import store_batch
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.auth.known_browsers import KnownBrowsers
-from cc_backend.auth.permissions import Permission
 from cc_backend.auth.sessions import Sessions
 from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
@@ -23,9 +22,9 @@ from cc_backend.auth.users import Users
 from cc_backend.clusters import ClusterFiles, ClusterRegistry, HostsInUse
 from cc_backend.db.database import Database, DatabaseWatch
 from cc_backend.http import guard
-from cc_backend.http.direct_write import DirectWrite
+from cc_backend.http.direct_write import DirectHandler, DirectWrite
 from cc_backend.http.fallback import cross_origin_headers
-from cc_backend.http.routing import ingest_rules, lane_by_path
+from cc_backend.http.routing import Route, direct_routes, lane_by_path
 from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
@@ -36,6 +35,7 @@ from cc_backend.jobdata.store_router import StoreRouter
 from cc_backend.jobdata.store_tables import build_tables
 from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.cluster_generations import ClusterGenerations
+from cc_backend.jobs.idempotency_keys import IdempotencyKeys
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_rows import JobReader
 from cc_backend.jobs.judgements import Judgements
@@ -43,7 +43,7 @@ from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.machine_states import MachineStates
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.running_jobs import RunningJobs
-from cc_backend.metricstore import HostTable, IngestResult, MetricStore, MetricTable
+from cc_backend.metricstore import HostTable, MetricStore, MetricTable
 from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
 from cc_backend.services import EXTENSION, Services
@@ -169,6 +169,7 @@ def create_services(
         store_router=stores,
         archive=archive,
         job_lifecycle=JobLifecycle(database, clusters),
+        idempotency_keys=IdempotencyKeys(database),
         job_queries=job_queries,
         running_jobs=RunningJobs(database, reader),
         archive_queue=ArchiveQueue(database, reader),
@@ -265,13 +266,15 @@ def add_security_headers(response: Response) -> Response:
 def wrap_direct_write(app: Flask, services: Services) -> DirectWrite:
     """The WSGI application with the direct path for its write routes in front."""
 
-    def ingest(incoming: Request) -> IngestResult:
-        return store_batch(
-            services, incoming, guard.authenticate_token_request(app, incoming, Permission.METRICS_WRITE)
-        )
+    def bind(route: Route, handler: DirectHandler) -> Callable[[Request], Any]:
+        def store(incoming: Request) -> Any:
+            caller = guard.authenticate_token_request(app, incoming, route.permission)
+            return handler.store(services, incoming, caller)
+
+        return store
 
     def header_fields(incoming: Request) -> Mapping[str, str]:
         always = HTTPS_SECURITY_HEADERS if guard.is_https_request(app, incoming) else SECURITY_HEADERS
         return {**always, **cross_origin_headers(incoming.path)}
 
-    return DirectWrite(app.wsgi_app, ingest_rules(ROUTES), ingest, header_fields, request_metrics_of(app))
+    return DirectWrite(app.wsgi_app, direct_routes(ROUTES, bind), header_fields, request_metrics_of(app))

@@ -147,6 +147,11 @@ def _add_meta_changes(database: Database) -> None:
     peewee.SchemaManager(job_tables.MetaChangeRow, database).create_all(safe=True)
 
 
+def _add_idempotency_keys(database: Database) -> None:
+    """Answers to requests with an idempotency key are kept for a day."""
+    peewee.SchemaManager(job_tables.IdempotencyKeyRow, database).create_all(safe=True)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -155,6 +160,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _add_judgements,
     _add_installation_id,
     _add_meta_changes,
+    _add_idempotency_keys,
 )
 
 LATEST_VERSION = len(_UPGRADES)

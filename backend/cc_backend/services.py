@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cc_backend.jobdata.store_router import StoreRouter
     from cc_backend.jobs.archive_queue import ArchiveQueue
     from cc_backend.jobs.cluster_generations import ClusterGenerations
+    from cc_backend.jobs.idempotency_keys import IdempotencyKeys
     from cc_backend.jobs.job_queries import JobQueries
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.machine_states import MachineStates
@@ -80,6 +81,7 @@ class Services(StoreProgram):
     store_router: "StoreRouter"
     archive: "FileArchive"
     job_lifecycle: "JobLifecycle"
+    idempotency_keys: "IdempotencyKeys"
     job_queries: "JobQueries"
     running_jobs: "RunningJobs"
     archive_queue: "ArchiveQueue"

@@ -98,7 +98,12 @@ class ErrorCode(str, enum.Enum):
     JOB_KNOWN = "job_known", (422,), "this run of the job (cluster, job id, start time) is known already"
     JOB_RUNNING = "job_running", (422,), "another run of the job has not ended; stop it first"
     RUN_OVERLAPS = "run_overlaps", (422,), "the start is within another, ended run of the job"
-    JOB_NOT_RUNNING = "job_not_running", (422,), "the job to be stopped has ended already"
+    JOB_NOT_RUNNING = "job_not_running", (422,), "the job to be stopped or changed has ended already"
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency_key_reused",
+        (422,),
+        "the caller has used the `Idempotency-Key` for another request; take a new key for each",
+    )
     # availability
     TOO_MANY_TRIES = "too_many_tries", (429,), "too many tries; retry after `Retry-After` seconds"
     UNAVAILABLE = (

@@ -18,6 +18,15 @@ MONITORING_DISABLED, MONITORING_RUNNING, MONITORING_FAILED, MONITORING_ARCHIVED 
 _START_KEYS_NOT_READ = ("id", "jobState", "statistics", "energyFootprint", "concurrentJobs", "exclusive")
 
 
+_START_KEYS = frozenset(
+    (
+        *("cluster", "subCluster", "partition", "project", "user", "shared", "resources", "numNodes", "numHwthreads"),
+        *("numAcc", "smt", "walltime", "requestedMemory", "submitTime", "jobId", "arrayJobId", "startTime"),
+        *("monitoringStatus", "metaData", "tags", "footprint", "energy", "duration", *_START_KEYS_NOT_READ),
+    )
+)
+
+
 @dataclass(frozen=True)
 class Resource:
     """What a job has allocated on one node: operating system numbers of hardware threads, ids of accelerators."""
@@ -103,13 +112,27 @@ class JobStop:
         return document
 
 
+@dataclass(frozen=True)
+class JobChange:
+    """What has changed about a running job; None means unchanged. The job is named as in `JobStop`."""
+
+    job_id: int
+    cluster: Optional[str] = None
+    start_time: Optional[int] = None
+    walltime: Optional[int] = None
+    job_name: Optional[str] = None
+    partition: Optional[str] = None
+    project: Optional[str] = None
+    shared: Optional[str] = None
+
+
 def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
     """The job start in a JSON object, with the ignored keys.
 
     Checks types and ranges only; the receiver checks whether the cluster exists and the numbers are consistent.
     The older key `exclusive` (0, 1, 2) is read as `shared`. Raises PayloadError with the path of the invalid field.
     """
-    reader = ObjectReader(document)
+    reader = ObjectReader(document, known_keys=_START_KEYS)
     start = JobStart(
         cluster=reader.name("cluster"),
         sub_cluster=reader.name("subCluster"),
@@ -156,6 +179,27 @@ def parse_job_stop(document: Any) -> ParsedPayload[JobStop]:
         start_time=reader.integer("startTime") or None,
     )
     return ParsedPayload(stop, reader.finish("state"))
+
+
+def parse_job_change(document: Any) -> ParsedPayload[JobChange]:
+    """A change of a running job from its JSON object, with the keys that were ignored.
+
+    An absent key or null is unchanged. Raises PayloadError with the path of the field.
+    """
+    reader = ObjectReader(document)
+    if not reader.has("jobId"):
+        reader.fault("jobId", "is required")
+    change = JobChange(
+        job_id=reader.integer("jobId"),
+        cluster=reader.name("cluster") or None,
+        start_time=reader.integer("startTime") or None,
+        walltime=reader.integer("walltime") if reader.has("walltime") else None,
+        job_name=reader.string("jobName") if reader.has("jobName") else None,
+        partition=reader.name("partition") if reader.has("partition") else None,
+        project=reader.name("project") if reader.has("project") else None,
+        shared=reader.choice("shared", SHARED) or None,
+    )
+    return ParsedPayload(change, reader.finish())
 
 
 def _read_shared(reader: ObjectReader) -> str:

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Any
 
 from flask import Response, request
 
@@ -19,6 +20,7 @@ from cc_backend.http.query_string import parse_flag, parse_integer, parse_scopes
 from cc_backend.http.responses import JSON, json_response, with_etag
 from cc_backend.jobdata.gaps import find_job_gaps, gaps_of_unmeasured_metrics, gaps_to_json
 from cc_backend.jobdata.samples import comes_from_archive, downsample
+from cc_backend.jobs.concurrent_jobs import ConcurrencyRule, find_concurrent_jobs
 from cc_backend.jobs.restricted_metrics import IsRestricted, drop_restricted
 from cc_backend.jobs.tags import resolve_tag_ids
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
@@ -59,7 +61,7 @@ def get_job(job_id: str) -> Response:
     wanted = parse_flag(request.args, "all-metrics")
     data = _load_samples(services, job, None) if wanted else {}
     missing = _missing_data(services, job, data, None) if wanted else {}
-    body = job_data_json.encode_job_with_data(visible_job_json(job, with_meta_data=True), data, missing)
+    body = job_data_json.encode_job_with_data(_whole_job_json(services, job), data, missing)
     return with_etag(_bytes_response(body))
 
 
@@ -74,9 +76,7 @@ def get_job_with_named_metrics(job_id: str) -> Response:
     names = names or None
     data = _load_samples(services, job, names)
     missing = _missing_data(services, job, data, names)
-    return _bytes_response(
-        job_data_json.encode_job_with_metric_list(visible_job_json(job, with_meta_data=True), data, missing)
-    )
+    return _bytes_response(job_data_json.encode_job_with_metric_list(_whole_job_json(services, job), data, missing))
 
 
 def get_job_metrics(job_id: str) -> Response:
@@ -121,6 +121,18 @@ def list_used_nodes() -> Response:
         raise NotAllowed(text, code=ErrorCode.CLUSTER_NOT_ALLOWED)
     used = current_services().running_jobs.hosts(parse_integer("ts", before), row_rule_for(caller))
     return json_response({"usedNodes": used if cluster is None else {cluster: used.get(cluster, [])}})
+
+
+def _whole_job_json(services: Services, job: Job) -> dict[str, Any]:
+    """The job with its meta data and the concurrent jobs that the caller may see."""
+    settings = services.settings.main.concurrent_jobs
+    rule = ConcurrencyRule(settings.min_duration, settings.margin)
+    concurrent = find_concurrent_jobs(services.database, job, row_rule_for(current_caller()), rule)
+    document = visible_job_json(job, with_meta_data=True)
+    if concurrent.count:
+        items = [{"id": other.id, "jobId": other.job_id} for other in concurrent.items]
+        document["concurrentJobs"] = {"items": items, "count": concurrent.count}
+    return document
 
 
 def _load_samples(services: Services, job: Job, names: list[str] | None) -> JobData:

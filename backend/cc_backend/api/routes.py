@@ -1,6 +1,7 @@
 """All routes of the API with their permissions; docs/api.md describes them in this order."""
 
 from cc_backend.api import (
+    bulk_events,
     clusters,
     health,
     job_events,
@@ -18,15 +19,36 @@ from cc_backend.http.routing import DELETE, GET, GET_OR_POST, POST, POST_OR_PATC
 from cc_backend.httpserver.workers import Lane
 
 ROUTES = (
-    Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
-    Route(POST, "/metricstore/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
+    Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST, direct=write.STORE_BATCH),
+    Route(
+        POST,
+        "/metricstore/write/",
+        write.respond_to_write,
+        Permission.METRICS_WRITE,
+        Lane.INGEST,
+        direct=write.STORE_BATCH,
+    ),
     Route(GET_OR_POST, "/api/query/", store_views.query_samples, Permission.METRICS_READ),
     Route(POST, "/api/free/", store_views.free_samples, Permission.METRICS_ADMIN),
     Route(GET, "/api/debug/", store_views.show_inventory, Permission.METRICS_ADMIN),
     Route(GET, "/api/healthcheck/", store_views.check_hosts, Permission.METRICS_READ),
-    Route(POST_OR_PUT, "/api/jobs/start_job/", job_events.start_job, Permission.JOBS_WRITE),
-    Route(POST_OR_PUT, "/api/jobs/stop_job/", job_events.stop_job, Permission.JOBS_WRITE),
+    Route(
+        POST_OR_PUT,
+        "/api/jobs/start_job/",
+        job_events.respond_to_event,
+        Permission.JOBS_WRITE,
+        direct=job_events.STORE_START,
+    ),
+    Route(
+        POST_OR_PUT,
+        "/api/jobs/stop_job/",
+        job_events.respond_to_event,
+        Permission.JOBS_WRITE,
+        direct=job_events.STORE_STOP,
+    ),
     Route(POST_OR_PUT, "/api/jobs/stop_job/<job_id>/", job_events.stop_job_by_id, Permission.JOBS_WRITE),
+    Route(POST_OR_PUT, "/api/jobs/change_job/", job_events.change_job, Permission.JOBS_WRITE),
+    Route(POST, "/api/jobs/events/", bulk_events.store_events, Permission.JOBS_WRITE),
     Route(GET, "/api/jobs/", jobs.list_jobs, Permission.JOBS_READ),
     Route(GET, "/userapi/jobs/", jobs.list_jobs, Permission.JOBS_READ_OWN),
     Route(GET, "/api/jobs/<job_id>/", jobs.get_job, Permission.JOBS_READ),

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Request
 from cc_backend.auth.caller import Caller
 from cc_backend.http.bodies import read_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
-from cc_backend.http.direct_write import ACCEPT_ENCODING, ingest_outcome
+from cc_backend.http.direct_write import DirectHandler, DirectResponse, direct_result
 from cc_backend.http.ingest import ingest_batch
 from cc_backend.http.problems import problem_response
 from cc_backend.http.responses import JSON
@@ -18,6 +18,9 @@ from cc_backend.metricstore import QUIET_REASONS, IngestResult, RejectReason, Un
 from cc_backend.services import Services
 from cc_common.error_codes import ErrorCode
 
+ACCEPT_ENCODING = {"Accept-Encoding": "gzip"}
+"""Tells the sender that the next batch may be compressed (RFC 9110, section 12.5.3)."""
+_ALL_ACCEPTED = DirectResponse(HTTPStatus.OK, fields=tuple(ACCEPT_ENCODING.items()))
 _LOG_RETRY_S = 5
 _FULL_RETRY_S = 60
 
@@ -31,13 +34,21 @@ def store_batch(services: Services, incoming: Request, caller: Caller) -> Ingest
     return ingest_batch(services, batch, default_cluster=cluster, allowed_clusters=caller.allowed_clusters)
 
 
+def respond_directly(result: IngestResult) -> DirectResponse | None:
+    """The response without a body if all lines were accepted, None otherwise."""
+    return _ALL_ACCEPTED if result.is_complete else None
+
+
+STORE_BATCH = DirectHandler(store_batch, respond_directly)
+
+
 def respond_to_write() -> Response:
     """The response to a batch that `http.direct_write` has stored: 200 once it is as durable as the settings require.
 
     The body is empty if every line was accepted. 400 names bad lines, good ones are kept; 503 asks for the whole batch
     again.
     """
-    response = write_response(ingest_outcome(request.environ))
+    response = write_response(direct_result(request.environ))
     response.headers.extend(ACCEPT_ENCODING)
     return response
 

@@ -115,12 +115,23 @@ class Database(peewee.Database):
         cursor.close()
         return row
 
+    def all_rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of an SQL query; avoids the cost of the query builder."""
+        cursor = self._execute_cursor(self._placeholders(sql), parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.close()
+        return rows
+
     def run_sql(self, sql: str, *parameters: Any) -> int:
         """Run an SQL statement that returns no rows; the number of changed rows."""
         cursor = self._execute_cursor(self._placeholders(sql), parameters)
         count = int(cursor.rowcount)
         cursor.close()
         return count
+
+    @abstractmethod
+    def insert_row(self, sql: str, values: Sequence[Any]) -> int:
+        """Insert one row by an SQL statement into a table whose key is `id`, and return its id; inside `write`."""
 
     @abstractmethod
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
@@ -135,6 +146,9 @@ class Database(peewee.Database):
     @abstractmethod
     def reserve_ids(self, model: type[peewee.Model], count: int) -> Sequence[int]:
         """Unused ids for new rows of a model, ascending; inside `write`."""
+
+    def checkpoint(self) -> None:
+        """Do what makes commits durable and keeps them short, where the engine does not by itself; a periodic task."""
 
     def lift_time_limits(self) -> None:
         """Let statements take any time until the transaction ends, as those of a migration may; inside `write`."""
@@ -228,10 +242,10 @@ class Database(peewee.Database):
         if self._is_closed_for_good:
             raise database_closed()
 
-    def _keep_connection(self, connection: Any) -> None:
-        """Remember the new connection of this thread, for `close_all`."""
+    def _keep_connection(self, connection: Any, thread: threading.Thread | None = None) -> None:
+        """Remember a new connection until it is closed, at the latest when a thread has ended; default: this thread."""
         with self._connections_lock:
-            self._connections.append((weakref.ref(threading.current_thread()), connection))
+            self._connections.append((weakref.ref(thread or threading.current_thread()), connection))
 
     def _forget_connection(self, connection: Any) -> None:
         with self._connections_lock:

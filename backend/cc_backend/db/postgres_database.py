@@ -139,6 +139,13 @@ class PostgresDatabase(Database, peewee.PostgresqlDatabase):
             raise
         return connection
 
+    def insert_row(self, sql: str, values: Sequence[Any]) -> int:
+        """Insert one row by an SQL statement into a table whose key is `id`, and return its id; inside `write`."""
+        row = self.first_row(f"{sql} RETURNING id", *values)
+        if row is None:
+            raise BackendError("an inserted row has no id")
+        return int(row[0])
+
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run an SQL statement once per row of parameters; inside `write`."""
         checked = [_checked(row, is_write=True) for row in rows]

@@ -1,10 +1,11 @@
 """A database in one SQLite file: its locks, its -wal file, and what becomes of it when the file is replaced."""
 
 import sqlite3
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from cc_backend.runtime.lockfile import FileId, file_id, is_same_file
 REPLACEMENT_LOCK_WAIT_S = 1.0
 _READ_ONLY_FILE_NUMBER = -1
 """File number of a connection that SQLite opened read-only, and which stays read-only, as the file was not writable."""
+
+_CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
+_MAX_WAL_PAGES = 8192
+_AUTOMATIC_CHECKPOINT_PAGES = 8 * _MAX_WAL_PAGES  # where no periodic task does it: at an upgrade, and in commands
+_CHECKPOINT_WAIT_S = 0.5
 
 # Primary result codes after which the same statement may work later, https://www.sqlite.org/rescode.html
 _ADVICE = {
@@ -59,6 +65,7 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
         self._former_keepers: list[sqlite3.Connection] = []
         self._former_files: set[FileId] = set()
         self._file_number = 0
+        self._writer: _Connection | None = None  # for the thread that holds the write lock
         self.path = path
         super().__init__(
             str(path),
@@ -70,6 +77,7 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
                 ("foreign_keys", "on"),
                 ("temp_store", "memory"),
                 ("cache_size", -1024 * cache_size_mb),  # negative: KiB instead of pages
+                ("wal_autocheckpoint", _AUTOMATIC_CHECKPOINT_PAGES),
             ),
             timeout=busy_timeout_s,
             check_same_thread=False,  # close_all() runs in another thread
@@ -79,23 +87,63 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
     @contextmanager
     def _write_transaction(self) -> Iterator[None]:
         self._require_current_file()
-        self._drop_stale_connection()
-        if FaultKind.LOCKED in self._faults:
-            raise self._unavailable(self._faults[FaultKind.LOCKED])
+        with self._writing_connection():
+            self._drop_stale_connection()
+            if FaultKind.LOCKED in self._faults:
+                raise self._unavailable(self._faults[FaultKind.LOCKED])
+            with self._errors_translated():
+                connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
+            changes = connection.total_changes
+            with self.atomic("IMMEDIATE"):
+                yield
+            self._require_current_file()
+            if connection.total_changes != changes:  # a transaction without changes succeeds even on a full disk
+                self.clear_fault(FaultKind.WRITE)
+
+    @contextmanager
+    def _writing_connection(self) -> Iterator[None]:
+        """Let this thread, which holds the write lock, use the one connection that writes.
+
+        SQLite forgets the pages that a connection has read as soon as another one writes: of a million jobs that would
+        be some fifty pages to read again for each insert.
+        """
+        state = self._state  # type: ignore[attr-defined]  # stubs lack it
+        own, writer = None if state.closed else state.conn, self._writer
+        _set_connection(state, writer)
+        try:
+            yield
+        finally:
+            self._writer = None if state.closed else state.conn
+            _set_connection(state, own)
+            if self._writer is not None and self._writer is not writer:
+                self._forget_connection(self._writer)
+                self._keep_connection(self._writer, threading.main_thread())  # it outlives the thread that opened it
+
+    def insert_row(self, sql: str, values: Sequence[Any]) -> int:
+        """Insert one row by an SQL statement into a table whose key is `id`, and return its id; inside `write`."""
         with self._errors_translated():
             connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
-        changes = connection.total_changes
-        with self.atomic("IMMEDIATE"):
-            yield
-        self._require_current_file()
-        if connection.total_changes != changes:  # a transaction without changes succeeds even on a full disk
-            self.clear_fault(FaultKind.WRITE)
+            with closing(connection.execute(sql, values)) as cursor:
+                return int(cursor.lastrowid or 0)
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run an SQL statement once per row of parameters; inside `write`."""
         with self._errors_translated():
             connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]  # stubs lack it
             connection.executemany(sql, rows).close()
+
+    def checkpoint(self) -> None:
+        """Force what was committed to disk, and copy it from the -wal file to the file of the database.
+
+        SQLite would do so in the commit that makes the -wal file too large, which takes a hundred times longer then.
+        """
+        if self.has_fault(FaultKind.FILE_REPLACED) or self.has_fault(FaultKind.WAL_MISSING):
+            return
+        _, wal_pages, _ = self.first_row(_CHECKPOINT) or (0, 0, 0)
+        if wal_pages > _MAX_WAL_PAGES:  # SQLite starts the -wal file anew only when all of it is copied
+            with self.try_write_lock(wait_s=_CHECKPOINT_WAIT_S) as is_held:
+                if is_held:
+                    self.first_row(_CHECKPOINT)
 
     def reserve_ids(self, model: type[peewee.Model], count: int) -> Sequence[int]:
         """Unused ids for new rows of a model, ascending; inside `write`."""
@@ -295,6 +343,13 @@ class _Connection(sqlite3.Connection):
     def cursor(self, *_: Any) -> Any:
         """A new cursor."""
         return super().cursor(_Cursor)
+
+
+def _set_connection(state: Any, connection: _Connection | None) -> None:
+    if connection is None:
+        state.reset()
+    else:
+        state.set_connection(connection)
 
 
 @contextmanager

@@ -27,8 +27,8 @@ _CORS_PREFIX = "/api/"
 _CORS_HEADERS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
 _PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, If-None-Match, Origin, "
-    "X-Auth-Token, X-Requested-With",
+    "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, "
+    "Origin, X-Auth-Token, X-Requested-With",
     "Access-Control-Max-Age": "600",
 }
 

@@ -6,6 +6,8 @@ here. Unexpected errors are logged with their traceback under a request id, and 
 
 import logging
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -38,20 +40,40 @@ def problem_response(status: int, code: ErrorCode, text: str, **more: Any) -> Re
     return response
 
 
-def respond_to_cockpit_error(error: CockpitError) -> Response:
-    """The response to an expected error; with `Retry-After` if the error has `retry_after_s`."""
+@dataclass(frozen=True, slots=True)
+class PublicError:
+    """What an expected error says to the caller: status, code and text, and more keys of the body."""
+
+    status: int
+    code: ErrorCode
+    text: str
+    more: Mapping[str, str]
+
+
+def public_error(error: CockpitError) -> PublicError | None:
+    """What an expected error says to the caller; None for a defect of the server."""
     for kind, code in _CAUSED_BY_REQUEST:
         if isinstance(error, kind):
             more = {"field": error.field} if isinstance(error, PayloadError) else {}
-            return problem_response(HTTPStatus.BAD_REQUEST, code, str(error), **more)
-    if not isinstance(error, BackendError):
+            return PublicError(HTTPStatus.BAD_REQUEST, code, str(error), more)
+    if isinstance(error, BackendError):
+        return PublicError(error.status, error.code, error.public_message, {})
+    return None
+
+
+def respond_to_cockpit_error(error: CockpitError) -> Response:
+    """The response to an expected error; with `Retry-After` if the error has `retry_after_s`."""
+    public = public_error(error)
+    if public is None:
         return respond_to_unexpected(error)
+    response = problem_response(public.status, public.code, public.text, **public.more)
+    if not isinstance(error, BackendError):
+        return response
     # an unavailable part was logged once, and may be requested a thousand times per second
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         logger.error(
             "request failed method=%s path=%r status=%d error=%r", *_method_and_path(), error.status, str(error)
         )
-    response = problem_response(error.status, error.code, error.public_message)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

@@ -14,7 +14,7 @@ _MAX_INTEGER = 2**63 - 1
 _TRUE = frozenset({"", "1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 ROUTES_BESIDE_IDS = (
-    *("start_job", "stop_job", "tag_job", "edit_meta", "delete_job", "delete_job_before"),
+    *("start_job", "stop_job", "change_job", "events", "tag_job", "edit_meta", "delete_job", "delete_job_before"),
     *("metrics", "used_nodes"),
 )
 """Words that stand in the place of a job's id below /api/jobs/."""

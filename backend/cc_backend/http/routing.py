@@ -3,10 +3,13 @@
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Blueprint, Response
+from werkzeug.wrappers import Request
 
 from cc_backend.auth.permissions import Permission, requires
+from cc_backend.http.direct_write import DirectHandler, DirectRoute
 from cc_backend.httpserver.workers import Lane
 
 GET = ("GET",)
@@ -19,13 +22,17 @@ DELETE = ("DELETE",)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path with its methods, valid with and without a trailing slash. Routes of the lane INGEST take batches."""
+    """A path with its methods, valid with and without a trailing slash. Routes of the lane INGEST take batches.
+
+    What is sent to a route with a `direct` handler is stored before the view is called, by `DirectWrite`.
+    """
 
     methods: tuple[str, ...]
     path: str
     view: Callable[..., Response]
     permission: Permission
     lane: Lane = Lane.GENERAL
+    direct: DirectHandler | None = None
 
 
 def install_routes(blueprint: Blueprint, routes: Iterable[Route], *, has_fallback: bool) -> None:
@@ -58,9 +65,15 @@ def lane_by_path(routes: Iterable[Route]) -> Callable[[str], Lane]:
     return lambda path: lanes.get(path, Lane.GENERAL)
 
 
-def ingest_rules(routes: Iterable[Route]) -> dict[str, str]:
-    """Path -> rule of the routes that take batches, for `DirectWrite`."""
-    return {path: route.path for path, route in routes_by_path(routes).items() if route.lane is Lane.INGEST}
+def direct_routes(
+    routes: Iterable[Route], bind: Callable[[Route, DirectHandler], Callable[[Request], Any]]
+) -> dict[str, DirectRoute]:
+    """Path -> route of the routes with a direct handler; `bind` gives the function that stores a request."""
+    return {
+        path: DirectRoute(route.path, frozenset(route.methods), bind(route, route.direct), route.direct.respond)
+        for path, route in routes_by_path(routes).items()
+        if route.direct is not None
+    }
 
 
 def _both_forms(path: str) -> tuple[str, str]:

@@ -3,8 +3,10 @@
 __all__ = (
     "archive_queue",
     "cluster_generations",
+    "concurrent_jobs",
     "filter_parameters",
     "filters",
+    "idempotency_keys",
     "job_json",
     "job_queries",
     "job_removal",
@@ -15,6 +17,7 @@ __all__ = (
     "meta_changes",
     "meta_data",
     "node_states",
+    "overdue_jobs",
     "restricted_metrics",
     "running_jobs",
     "tables",

@@ -1,6 +1,7 @@
 """Validation of job events before anything is written: pure functions whose errors name the JSON field."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.errors import InvalidInput
@@ -19,7 +20,7 @@ from cc_backend.jobs.limits import (
 )
 from cc_backend.model import MIN_START_S, NON_TERMINAL_STATES, JobState
 from cc_common.error_codes import ErrorCode
-from cc_common.job_events import SHARED, JobStart, JobStop, Resource
+from cc_common.job_events import SHARED, JobChange, JobStart, JobStop, Resource
 
 _MONITORING_STATUS = range(4)
 _COUNTS = (
@@ -48,7 +49,7 @@ def validate_start(event: JobStart, clusters: ClusterRegistry, *, now_s: int) ->
     _check_resources(event)
     _check_names(_names(event))
     _check_numbers(event)
-    _check_meta_data(event)
+    _check_meta_data(event.meta_data or {})
     if event.shared not in SHARED:
         raise InvalidInput(f"shared: must be one of {', '.join(SHARED)}", code=ErrorCode.INVALID_JOB)
     if event.monitoring_status not in _MONITORING_STATUS:
@@ -75,6 +76,29 @@ def validate_stop(event: JobStop, *, now_s: int) -> JobState:
             code=ErrorCode.INVALID_JOB,
         )
     return JobState(event.state)
+
+
+def validate_change(event: JobChange) -> dict[str, Any]:
+    """The fields of a job that a valid change event sets, with their new values, without those of its meta data.
+
+    Raises:
+        InvalidInput: a value is invalid, or nothing is to change.
+    """
+    _check_job_id(event.job_id)
+    fields = {
+        "walltime": event.walltime,
+        "partition": event.partition,
+        "project": event.project,
+        "shared": event.shared,
+    }
+    changed = {name: value for name, value in fields.items() if value is not None}
+    if not changed and event.job_name is None:
+        text = "one of walltime, jobName, partition, project and shared is needed: nothing would change"
+        raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
+    _check_counts([("walltime", event.walltime or 0, MAX_WALLTIME_S)])
+    _check_names([("partition", event.partition or ""), ("project", event.project or "")])
+    _check_meta_data({"jobName": event.job_name or ""})
+    return changed
 
 
 def _check_job_id(job_id: int) -> None:
@@ -104,13 +128,7 @@ def _check_time(key: str, time_s: int, now_s: int) -> None:
 
 
 def _check_numbers(event: JobStart) -> None:
-    for key, attribute, maximum in _COUNTS:
-        value = getattr(event, attribute)
-        if value < 0:
-            raise InvalidInput(f"{key}: must not be negative", code=ErrorCode.INVALID_JOB)
-        if value > maximum:
-            advice = "; leave it out if there is no limit" if key == "walltime" else ""
-            raise InvalidInput(f"{key}: {value} is more than {maximum}{advice}", code=ErrorCode.INVALID_JOB)
+    _check_counts((key, getattr(event, attribute), maximum) for key, attribute, maximum in _COUNTS)
     if not 0 <= event.energy <= MAX_ENERGY_KWH:
         raise InvalidInput(
             f"energy: must be between 0 and {MAX_ENERGY_KWH:.0e} kWh, not {event.energy:g}", code=ErrorCode.INVALID_JOB
@@ -124,6 +142,15 @@ def _check_numbers(event: JobStart) -> None:
                 f"footprint.{name[:80]}: {number:g} is beyond what samples can have, {MAX_FOOTPRINT:g}",
                 code=ErrorCode.INVALID_JOB,
             )
+
+
+def _check_counts(counts: Iterable[tuple[str, int, int]]) -> None:
+    for key, value, maximum in counts:
+        if value < 0:
+            raise InvalidInput(f"{key}: must not be negative", code=ErrorCode.INVALID_JOB)
+        if value > maximum:
+            advice = "; leave it out if there is no limit" if key == "walltime" else ""
+            raise InvalidInput(f"{key}: {value} is more than {maximum}{advice}", code=ErrorCode.INVALID_JOB)
 
 
 def _check_resources(event: JobStart) -> None:
@@ -155,13 +182,13 @@ def _check_resource(path: str, resource: Resource) -> None:
     if len(resource.configuration) > MAX_CONFIGURATION:
         text = f"{path}.configuration: is longer than {MAX_CONFIGURATION} characters"
         raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
-    if any(thread < 0 for thread in resource.hwthreads):
+    if min(resource.hwthreads, default=0) < 0:
         raise InvalidInput(f"{path}.hwthreads: must not be negative", code=ErrorCode.INVALID_JOB)
 
 
-def _check_meta_data(event: JobStart) -> None:
+def _check_meta_data(meta_data: Mapping[str, str]) -> None:
     try:
-        for key, text in (event.meta_data or {}).items():
+        for key, text in meta_data.items():
             key.encode()
             text.encode()
     except UnicodeEncodeError:

@@ -3,10 +3,12 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
 from cc_backend.db.database import Database
+from cc_backend.db.fields import JSONField
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
 from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
@@ -34,6 +36,17 @@ QUEUE_COLUMNS = (
 )
 """Columns that decide whether a finished job is due for the archiver; the others may be large and are read later."""
 _QUEUE_COLUMN_NAMES = tuple(field.name for field in QUEUE_COLUMNS)
+# Constant statements, which SQLite compiles once: composing one took longer than running it.
+_FIELDS = {field.name: field for field in JobRow._meta.sorted_fields}  # noqa: SLF001 - as above
+_INSERTED = tuple(name for name in _FIELDS if name != JobRow.id.name)
+_JSON_FIELDS = tuple(field for field in _FIELDS.values() if isinstance(field, JSONField))
+_INSERT_JOB = f"""INSERT INTO job ({", ".join(f'"{_FIELDS[name].column_name}"' for name in _INSERTED)})
+VALUES ({", ".join("?" for _ in _INSERTED)})"""  # noqa: S608 - names of columns
+_INSERT_HOST = "INSERT INTO job_host (job_id, hostname) VALUES (?, ?)"
+_FOOTPRINT = 'SELECT job_id, "key", value FROM job_footprint WHERE job_id = ?'
+JOB_COLUMNS_SQL = ", ".join(f'"{field.column_name}"' for field in _COLUMNS)
+"""The columns of `job_columns`, for a statement."""
+_INSERT_FOOTPRINT = 'INSERT INTO job_footprint (job_id, "key", value) VALUES (?, ?, ?)'
 _MAX_JOB_NAME_LENGTH = 1024
 _MAX_DAMAGE_LOGGED = 1000
 _LEVELS = {level.order: level for level in Level}
@@ -52,7 +65,7 @@ def read_jobs(database: Database, query: Any, *, now_s: int | None) -> list[Job]
     The duration of a running job is the time until `now_s`, 0 if that is None. Unreadable columns are named in the
     `damaged_columns` of their job and affect no other job.
     """
-    jobs = [_job_from_row(row, now_s) for row in database.raw_rows(query)]
+    jobs = [job_from_row(row, now_s) for row in database.raw_rows(query)]
     by_id = {job.id: job for job in jobs}
     for ids in _batches(by_id, _BATCH):
         found, broken = _read_footprints(database, ids)
@@ -103,11 +116,23 @@ def read_queued_jobs(database: Database, query: Any) -> list[Job]:
 
 def insert_job(database: Database, job: Job) -> int:
     """Insert a job with its hosts and footprint, without its tags, and return its id."""
-    id_ = int(JobRow.insert(**_job_to_columns(job)).execute(database))
-    for names in _batches(_hostnames(job), _BATCH):
-        JobHostRow.insert_many([{"job": id_, "hostname": name} for name in names]).execute(database)
-    replace_footprint(database, id_, job.footprint)
+    id_ = database.insert_row(_INSERT_JOB, _stored_values(job))
+    database.execute_many(_INSERT_HOST, [(id_, name) for name in _hostnames(job)])
+    if job.footprint:
+        database.execute_many(_INSERT_FOOTPRINT, [(id_, key, value) for key, value in job.footprint.items()])
     return id_
+
+
+def update_job(database: Database, id_: int, values: Mapping[str, Any]) -> None:
+    """Store these values of a job, by the names of their fields."""
+    stored = [_FIELDS[name].db_value(value) for name, value in values.items()]
+    database.execute_many(_update_statement(tuple(values)), [(*stored, id_)])
+
+
+@cache
+def _update_statement(names: tuple[str, ...]) -> str:
+    assignments = ", ".join(f'"{_FIELDS[name].column_name}" = ?' for name in names)
+    return f"UPDATE job SET {assignments} WHERE id = ?"  # noqa: S608 - names of columns
 
 
 def insert_jobs(database: Database, jobs: Sequence[Job]) -> Sequence[int]:
@@ -128,6 +153,15 @@ def insert_jobs(database: Database, jobs: Sequence[Job]) -> Sequence[int]:
     for batch in _batches(values, _BATCH):
         FootprintRow.insert_many(batch, footprint_fields).execute(database)
     return ids
+
+
+def _stored_values(job: Job) -> list[Any]:
+    """The values of a new row, in the order of `_INSERTED`, as they are stored."""
+    columns = _job_to_columns(job)
+    columns["archive_error"] = ""
+    for field in _JSON_FIELDS:  # all others are stored as they are
+        columns[field.name] = field.db_value(columns[field.name])
+    return [columns[name] for name in _INSERTED]
 
 
 def _hostnames(job: Job) -> list[str]:
@@ -220,9 +254,13 @@ def read_tags(database: Database, ids: Sequence[int]) -> dict[int, tuple[Tag, ..
 def _read_footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
     """Job id -> footprint, and the ids of jobs with an unreadable value."""
     query = FootprintRow.select(FootprintRow.job, FootprintRow.key, FootprintRow.value).where(FootprintRow.job.in_(ids))
+    return _footprints(database.raw_rows(query))
+
+
+def _footprints(rows: Iterable[Sequence[Any]]) -> tuple[dict[int, dict[str, float]], set[int]]:
     found: defaultdict[int, dict[str, float]] = defaultdict(dict)
     broken: set[int] = set()
-    for job, key, value in database.raw_rows(query):
+    for job, key, value in rows:
         if type(key) is str and is_finite_number(value):
             found[job][key] = value
         else:
@@ -230,7 +268,16 @@ def _read_footprints(database: Database, ids: Sequence[int]) -> tuple[dict[int, 
     return dict(found), broken
 
 
-def _job_from_row(row: Sequence[Any], now_s: int | None) -> Job:
+def read_footprint(database: Database, job: Job) -> None:
+    """Give a job its footprint."""
+    found, broken = _footprints(database.all_rows(_FOOTPRINT, job.id))
+    job.footprint = found.get(job.id)
+    if broken:
+        job.damaged_columns += ("footprint",)
+
+
+def job_from_row(row: Sequence[Any], now_s: int | None) -> Job:
+    """The job of a row of `job_columns` as stored, without tags and footprint; `now_s` as for `read_jobs`."""
     columns, damaged = read_columns(
         _COLUMN_NAMES if len(row) == len(_COLUMN_NAMES) else _COLUMN_NAMES_WITHOUT_META_DATA, row
     )

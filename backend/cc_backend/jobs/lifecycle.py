@@ -1,27 +1,30 @@
-"""Start and stop of jobs, as schedulers report them."""
+"""Start, change and stop of jobs, as schedulers report them."""
 
 import logging
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 
 from cc_backend.auth.caller import SERVICE_CALLER, Caller
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
-from cc_backend.errors import Conflict, InvalidInput, NotFound
+from cc_backend.errors import BackendError, Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.damaged_rows import is_start_time
-from cc_backend.jobs.event_checks import validate_stop
+from cc_backend.jobs.event_checks import validate_change, validate_stop
 from cc_backend.jobs.job_json import job_from_start_event
-from cc_backend.jobs.job_rows import insert_job, job_columns, read_jobs
-from cc_backend.jobs.tables import JobRow
+from cc_backend.jobs.job_rows import insert_job, listed_name, update_job
+from cc_backend.jobs.job_runs import find_running, reject_known_run
 from cc_backend.jobs.tags import attach_tags
 from cc_backend.model import Job, JobState, MonitoringStatus, Tag
 from cc_common.error_codes import ErrorCode
-from cc_common.job_events import JobStart, JobStop
+from cc_common.job_events import JobChange, JobStart, JobStop, TagEvent
 
 logger = logging.getLogger(__name__)
 
 
 class JobLifecycle:
-    """Stores the start and stop events of schedulers; a returned job is already stored."""
+    """Stores the events of schedulers; a returned job is already stored."""
 
     def __init__(self, database: Database, clusters: ClusterRegistry) -> None:
         self._database = database
@@ -35,14 +38,9 @@ class JobLifecycle:
             NotAllowed: the caller may not attach a tag of the event.
             Conflict: this run of the job is known, or it overlaps with another run.
         """
-        job = job_from_start_event(event, self._clusters, now_s=now_s)
-        job.cluster_config = self._clusters.generation(job.cluster)
+        job = self._new_job(event, now_s)
         with self._database.write():
-            self._reject_known_run(job)
-            job.id = insert_job(self._database, job)
-            if event.tags:
-                tags = [Tag(tag.type, tag.name, tag.scope) for tag in event.tags]
-                job.tags = attach_tags(self._database, job.id, tags, caller)
+            self._store_start(job, event.tags, caller)
         logger.info(
             "started job=%d cluster=%s sub_cluster=%s nodes=%d user=%s",
             job.job_id,
@@ -54,7 +52,7 @@ class JobLifecycle:
         return job
 
     def stop(self, event: JobStop, *, now_s: int) -> Job:
-        """Finish a running job, and return it; it waits for the archiver unless its monitoring is disabled.
+        """Finish a running job, and return it without its tags; it waits for the archiver unless it is not monitored.
 
         Without a start time the newest run of the job is stopped, without a cluster the newest of any cluster.
 
@@ -65,22 +63,7 @@ class JobLifecycle:
         """
         state = validate_stop(event, now_s=now_s)
         with self._database.write():
-            row = self._newest_run(event)
-            if row is None:
-                raise NotFound(f"there is no job {_describe_job(event)}", code=ErrorCode.JOB_UNKNOWN)
-            if row["state"] != JobState.RUNNING:
-                text = f"the job {_describe_job(event)} is not running; its state is {row['state']}"
-                raise Conflict(text, code=ErrorCode.JOB_NOT_RUNNING)
-            # a damaged start in the database must not keep the job running for ever
-            start_s = row["start_time"] if is_start_time(row["start_time"]) else event.stop_time
-            duration = event.stop_time - start_s
-            if duration < 0:
-                text = f"stopTime: {event.stop_time} lies before the start at {row['start_time']}"
-                raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
-            # the final state affects the judgement: judge it anew
-            ended = JobRow.update(state=str(state), duration=duration, rules=0)
-            ended.where(JobRow.id == row["id"]).execute(self._database)
-            job = self._read_job(row["id"], now_s)
+            job = self._store_stop(event, state, now_s)
         logger.info(
             "stopped job=%d cluster=%s state=%s duration_s=%d archive=%s",
             job.job_id,
@@ -91,40 +74,84 @@ class JobLifecycle:
         )
         return job
 
-    def _reject_known_run(self, job: Job) -> None:
-        """Raise Conflict if the run is known, or overlaps with another run of the same job id.
+    def change(self, event: JobChange, *, now_s: int) -> Job:
+        """Change a running job, and return it without its tags; the job is found as by `stop`.
 
-        Schedulers requeue a job under its id once the previous run is over. A run that is reported late, after a
-        later one has ended, is accepted, as their times do not overlap.
+        Raises:
+            InvalidInput: a value is invalid, or nothing is to change.
+            NotFound: there is no such job.
+            Conflict: the job is not running.
         """
-        same = (JobRow.cluster == job.cluster) & (JobRow.job_id == job.job_id)
-        runs = JobRow.select(JobRow.start_time, JobRow.duration, JobRow.state).where(same)
-        for start_s, duration_s, state in runs.tuples().execute(self._database):
-            name = f"{job.job_id} of {job.cluster}"
-            if start_s == job.start_time:
-                text = f"the job {name} with the start time {start_s} is known already; its state is {state}"
-                raise Conflict(text, code=ErrorCode.JOB_KNOWN)
-            if state == JobState.RUNNING:
-                raise Conflict(f"the job {name} is running already, since {start_s}", code=ErrorCode.JOB_RUNNING)
-            if start_s < job.start_time < start_s + duration_s:
-                text = f"the job {name} ran from {start_s} to {start_s + duration_s}; it cannot start between"
-                raise Conflict(text, code=ErrorCode.RUN_OVERLAPS)
+        changed = validate_change(event)
+        with self._database.write():
+            job = find_running(self._database, event, now_s=now_s)
+            if event.job_name is not None:
+                changed["meta_data"] = {**(job.meta_data or {}), "jobName": event.job_name}
+            job = replace(job, **changed)
+            name = {} if event.job_name is None else {"name": listed_name(event.job_name)}
+            update_job(self._database, job.id, {**changed, **name})
+        logger.info("changed job=%d cluster=%s columns=%s", job.job_id, job.cluster, ",".join(changed))
+        return job
 
-    def _newest_run(self, event: JobStop) -> dict[str, Any] | None:
-        query = JobRow.select(JobRow.id, JobRow.state, JobRow.start_time).where(JobRow.job_id == event.job_id)
-        if event.cluster is not None:
-            query = query.where(JobRow.cluster == event.cluster)
-        if event.start_time is not None:
-            query = query.where(JobRow.start_time == event.start_time)
-        found = query.order_by(JobRow.id.desc()).limit(1).dicts().execute(self._database)
-        return next(iter(found), None)
+    def store_all(
+        self, events: Sequence[JobStart | JobStop], *, now_s: int, caller: Caller = SERVICE_CALLER
+    ) -> list[Job | BackendError]:
+        """Store many events in their order, in one transaction; for each the job as stored, or why it was refused.
 
-    def _read_job(self, id_: int, now_s: int) -> Job:
-        query = JobRow.select(*job_columns()).where(JobRow.id == id_)
-        return read_jobs(self._database, query, now_s=now_s)[0]
+        Raises:
+            Unavailable: the database cannot be written; nothing is stored.
+        """
+        prepared = [self._prepared(event, now_s, caller) for event in events]
+        with self._database.write():
+            results = [step if isinstance(step, BackendError) else _stored_or_refused(step) for step in prepared]
+        starts = sum(isinstance(event, JobStart) for event in events)
+        refused = sum(isinstance(result, BackendError) for result in results)
+        logger.info("stored events starts=%d stops=%d refused=%d", starts, len(events) - starts, refused)
+        return results
+
+    def _prepared(self, event: JobStart | JobStop, now_s: int, caller: Caller) -> "Callable[[], Job] | BackendError":
+        """The function that stores a valid event, or why it is invalid: found out before the write lock is held."""
+        try:
+            if isinstance(event, JobStart):
+                return partial(self._store_start, self._new_job(event, now_s), event.tags, caller)
+            return partial(self._store_stop, event, validate_stop(event, now_s=now_s), now_s)
+        except BackendError as error:
+            return error
+
+    def _new_job(self, event: JobStart, now_s: int) -> Job:
+        job = job_from_start_event(event, self._clusters, now_s=now_s)
+        job.cluster_config = self._clusters.generation(job.cluster)
+        return job
+
+    def _store_start(self, job: Job, tags: Sequence[TagEvent], caller: Caller) -> Job:
+        reject_known_run(self._database, job)
+        # a tag may be refused when the row is there already: then it must go, alone
+        with self._database.write() if tags else nullcontext():
+            job.id = insert_job(self._database, job)
+            if tags:
+                wanted = [Tag(tag.type, tag.name, tag.scope) for tag in tags]
+                job.tags = attach_tags(self._database, job.id, wanted, caller)
+        return job
+
+    def _store_stop(self, event: JobStop, state: JobState, now_s: int) -> Job:
+        job = find_running(self._database, event, now_s=now_s)
+        # a damaged start in the database must not keep the job running for ever
+        start_s = job.start_time if is_start_time(job.start_time) else event.stop_time
+        job.state, job.duration = state, event.stop_time - start_s
+        if job.duration < 0:
+            text = f"stopTime: {event.stop_time} lies before the start at {start_s}"
+            raise InvalidInput(text, code=ErrorCode.INVALID_JOB)
+        if job.judgement is not None:  # the final state affects the judgement: judge it anew
+            job.judgement = replace(job.judgement, rules_version=0)
+        update_job(self._database, job.id, {"state": str(state), "duration": job.duration, "rules": 0})
+        return job
 
 
-def _describe_job(event: JobStop) -> str:
-    cluster = "" if event.cluster is None else f" of {event.cluster}"
-    start = "" if event.start_time is None else f" with the start time {event.start_time}"
-    return f"{event.job_id}{cluster}{start}"
+def _stored_or_refused(step: Callable[[], Job]) -> Job | BackendError:
+    """The stored job, or why it was refused, in which case nothing of it was written."""
+    try:
+        return step()
+    except (Conflict, InvalidInput, NotAllowed, NotFound) as error:
+        if error.code is ErrorCode.NUMBER_OUT_OF_RANGE:  # the database may have taken the first part
+            raise
+        return error

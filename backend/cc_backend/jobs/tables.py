@@ -185,6 +185,19 @@ class MetaChangeRow(peewee.Model):
         table_name = "job_meta_change"
 
 
+class IdempotencyKeyRow(peewee.Model):
+    """The kept answer to a request with an idempotency key; `key_hash` is of its caller and key."""
+
+    key_hash = TextField(primary_key=True)
+    request_hash = TextField()
+    status = SmallIntegerField()
+    body = TextField()
+    kept_s = BigIntegerField(index=True)
+
+    class Meta:
+        table_name = "idempotency_key"
+
+
 class NodeRow(peewee.Model):
     """A node that was reported at least once: the time of the last report, and its newest row of node_state.
 
@@ -233,6 +246,7 @@ ALL = (
     TagRow,
     JobTagRow,
     MetaChangeRow,
+    IdempotencyKeyRow,
     NodeRow,
     NodeStateRow,
 )

@@ -9,6 +9,7 @@ from functools import partial
 
 from cc_backend.auth.token_expiry import log_expiring_tokens
 from cc_backend.jobdata.gaps import explainer_for
+from cc_backend.jobs.overdue_jobs import end_overdue_jobs
 from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
 from cc_backend.maintenance.meta_updater import MetaUpdater
 from cc_backend.maintenance.reload_clusters import reload_clusters
@@ -18,11 +19,14 @@ from cc_backend.runtime.periodic import PeriodicTask
 from cc_backend.services import Services
 
 ARCHIVE_EVERY_S = 2.0
+CHECKPOINT_EVERY_S = 1.0
 CLUSTERS_EVERY_S = 5.0
+IDEMPOTENCY_KEYS_EVERY_S = 300.0
 JUDGE_EVERY_S = 2.0
 META_EVERY_S = 2.0
 INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
+OVERDUE_JOBS_EVERY_S = 600.0
 SESSIONS_EVERY_S = 3600.0
 TOKEN_ENDS_EVERY_S = 86400.0
 TOKENS_EVERY_S = 60.0
@@ -78,9 +82,22 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask(
             "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
         ),
+        PeriodicTask("database checkpoint", services.database.checkpoint, CHECKPOINT_EVERY_S, thread="checkpoints"),
+        PeriodicTask("overdue jobs", leading(partial(_end_overdue_jobs, services)), OVERDUE_JOBS_EVERY_S),
+        PeriodicTask("idempotency keys", leading(partial(_prune_idempotency_keys, services)), IDEMPOTENCY_KEYS_EVERY_S),
         PeriodicTask("tokens that end", leading(end_of_tokens), TOKEN_ENDS_EVERY_S),
         PeriodicTask("last use of tokens", services.tokens.flush_last_used, TOKENS_EVERY_S),
     )
+
+
+def _end_overdue_jobs(services: Services) -> None:
+    grace_s = services.settings.main.stop_jobs_exceeding_walltime
+    if grace_s:  # by the time of retention: a jump of the clock ends no job
+        end_overdue_jobs(services.database, grace_s=grace_s, now_s=services.retention_now_s())
+
+
+def _prune_idempotency_keys(services: Services) -> None:
+    services.idempotency_keys.prune(services.now_s())
 
 
 def make_archiver(services: Services) -> Archiver:

@@ -48,6 +48,18 @@ class NodeStateRetentionSettings:
 
 
 @dataclass(frozen=True)
+class ConcurrentJobsSettings:
+    """`main.concurrent-jobs`."""
+
+    min_duration: int = option(
+        600, "Jobs that run no longer than this many seconds have no concurrent jobs.", minimum=0
+    )
+    margin: int = option(
+        200, "Seconds after the start and before the end of a job in which other jobs do not count.", minimum=0
+    )
+
+
+@dataclass(frozen=True)
 class ListenSettings:
     """What `main` has of every server: where and how it listens; HTTPS if it has a certificate."""
 
@@ -87,6 +99,15 @@ class BackendMainSettings(ListenSettings):
     )
     short_running_jobs_duration: int = option(
         300, "Jobs shorter than this many seconds are short; the job list can leave them out. 0 means none.", minimum=0
+    )
+    stop_jobs_exceeding_walltime: int = option(
+        0,
+        "A running job whose time limit passed more than this many seconds ago is ended as failed, with its time limit "
+        "as duration, and archived: its end was most likely never reported. 0 ends none.",
+        minimum=0,
+    )
+    concurrent_jobs: ConcurrentJobsSettings = section(
+        ConcurrentJobsSettings, "Which other jobs on the same nodes count as concurrent."
     )
     max_json_bytes: int = option(4 * 1024 * 1024, "Largest JSON body of any other request.", minimum=1024)
     machine_state_dir: str = option(
@@ -235,7 +256,6 @@ LEGACY_KEYS: Mapping[str, str] = {
     "main.enable-job-taggers": _NOT_USED_YET,
     "main.validate": _NOT_USED_YET,
     "main.redirect-http-to": _NOT_USED_YET,
-    "main.stop-jobs-exceeding-walltime": _NOT_USED_YET,
     "main.emission-constant": _NOT_USED_YET,
     "main.systemd-unit": _NOT_USED_YET,
     "main.resampling": _NOT_USED_YET,

@@ -1,9 +1,9 @@
 """The web application of the metric store program, with the interface of cc-metric-store."""
 
-import functools
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
@@ -14,7 +14,7 @@ from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.http import problems
 from cc_backend.http.direct_write import DirectWrite
 from cc_backend.http.guard import require_declared_permissions
-from cc_backend.http.routing import ingest_rules, lane_by_path
+from cc_backend.http.routing import direct_routes, lane_by_path
 from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.listening import listen_address
 from cc_backend.httpserver.server import Application
@@ -126,8 +126,7 @@ def create_app(
     app.before_request(routes.authorize_request)
     app.wsgi_app = DirectWrite(  # type: ignore[method-assign]
         app.wsgi_app,
-        ingest_rules(routes.ROUTES),
-        functools.partial(routes.store_batch, services),
+        direct_routes(routes.ROUTES, lambda _, handler: partial(handler.store, services)),
         lambda _: COMMON_HEADERS,
         request_metrics_of(app),
     )

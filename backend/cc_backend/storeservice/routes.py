@@ -11,6 +11,7 @@ from cc_backend.errors import InvalidInput, Unavailable
 from cc_backend.http import store_views
 from cc_backend.http.bodies import read_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
+from cc_backend.http.direct_write import DirectHandler
 from cc_backend.http.guard import RouteWithoutPermissionError, is_local
 from cc_backend.http.ingest import ingest_batch
 from cc_backend.http.responses import health_response
@@ -70,7 +71,14 @@ def show_metrics() -> Response:
 
 
 ROUTES = (
-    Route(POST, "/api/write/", write.respond_to_write, Permission.METRICS_WRITE, Lane.INGEST),
+    Route(
+        POST,
+        "/api/write/",
+        write.respond_to_write,
+        Permission.METRICS_WRITE,
+        Lane.INGEST,
+        direct=DirectHandler(store_batch, write.respond_directly),
+    ),
     Route(GET_OR_POST, "/api/query/", store_views.query_samples, Permission.METRICS_READ),
     Route(POST, "/api/free/", store_views.free_samples, Permission.METRICS_ADMIN),
     Route(GET, "/api/debug/", store_views.show_inventory, Permission.METRICS_ADMIN),

@@ -3,14 +3,19 @@
 import time
 from collections import Counter
 from threading import Lock
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 
 from cc_backend.telemetry.exposition import MetricFamily, MetricSample
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 _EXTENSION = "cockpit-activity"
+METRICS_KEY = "cc_backend.request_metrics"
+"""Key in the environ of a request that is handled in front of the web framework: the counters of the application."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNMATCHED = "unmatched"
 
@@ -72,6 +77,12 @@ class RequestMetrics:
 def current_request_metrics() -> RequestMetrics:
     """The counters of the application that serves the current request."""
     return request_metrics_of(current_app)
+
+
+def request_metrics_in(environ: "WSGIEnvironment") -> RequestMetrics:
+    """The counters for a request that is handled in front of the web framework."""
+    found: RequestMetrics = environ[METRICS_KEY]
+    return found
 
 
 def request_metrics_of(app: Flask) -> RequestMetrics:

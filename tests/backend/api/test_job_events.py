@@ -1,6 +1,9 @@
+import json
 from typing import Any
 
 import pytest
+
+from cc_backend.jobs import lifecycle
 
 
 def start(site: Any, **changes: Any) -> Any:
@@ -189,3 +192,222 @@ def test_a_token_bound_to_clusters_starts_and_stops_only_there(site: Any) -> Non
         assert site.client.post(path, json={**body, **more}, headers=foreign).status_code == status
     own = site.headers("api", clusters=["tern"])
     assert site.client.post("/api/jobs/stop_job/", json={**body, "cluster": "tern"}, headers=own).status_code == 200
+
+
+def fields(answer: Any) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name not in ("Content-Length", "Date", "Vary")}
+
+
+@pytest.mark.parametrize("more", [{}, {"X-Forwarded-Proto": "https"}], ids=["http", "https"])
+def test_an_event_that_is_answered_in_front_of_the_framework_has_the_headers_of_others(
+    site_of: Any, more: dict[str, str]
+) -> None:
+    site = site_of(settings={"main": {"trusted-proxies": ["127.0.0.1"]}})
+    headers = {**site.headers(), **more}
+    taken = site.client.post("/api/jobs/start_job/", json=site.start_document(), headers=headers)
+    refused = site.client.post("/api/jobs/start_job/", json=site.start_document(), headers=headers)
+    assert (taken.status_code, refused.status_code) == (201, 422)
+    assert fields(taken) == fields(refused)
+    assert ("Strict-Transport-Security" in taken.headers) == bool(more)
+
+
+def test_each_event_counts_once_whoever_answers(site: Any) -> None:
+    for _ in range(3):
+        start(site)
+    counted = site.client.get("/metrics", environ_base={"REMOTE_ADDR": "127.0.0.1"}).text
+    for status, number in ((201, 1), (422, 2)):
+        label = f'method="POST",route="/api/jobs/start_job/",status="{status}"'
+        assert f"cc_backend_http_requests_total{{{label}}} {number}" in counted
+
+
+def test_a_large_job_is_answered_compressed(site_of: Any, tern: dict[str, Any]) -> None:
+    tern["subClusters"][0]["nodes"] = "tn[001-100]"
+    site = site_of(clusters=[tern])
+    resources = [{"hostname": f"tn{node:03d}"} for node in range(1, 101)]
+    site.start_job(resources=resources, numNodes=100)
+    body = {"jobId": 88412, "stopTime": int(site.clock())}
+    headers = {**site.headers(), "Accept-Encoding": "gzip"}
+    answer = site.client.post("/api/jobs/stop_job/", json=body, headers=headers)
+    assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, "gzip")
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/start_job/", "/api/jobs/stop_job/"])
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "token_missing"),
+        ({"X-Auth-Token": "none"}, 401, "token_invalid"),
+        ({"Cookie": "session=none"}, 401, "token_missing"),
+    ],
+)
+def test_nobody_reports_an_event_without_a_token(
+    site: Any, path: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    answer = site.client.post(path, json=site.start_document(), headers=headers)
+    assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+
+
+def test_a_token_for_samples_reports_no_events(site: Any) -> None:
+    headers = site.headers("api", scopes=["write"])
+    answer = site.client.post("/api/jobs/start_job/", json=site.start_document(), headers=headers)
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "scope_missing")
+
+
+def change(site: Any, headers: dict[str, str] | None = None, **body: Any) -> Any:
+    return site.client.post("/api/jobs/change_job/", json=body, headers=headers or site.headers())
+
+
+def test_a_changed_job_is_answered_and_shown(site: Any) -> None:
+    database_id = site.start_job()
+    answer = change(site, jobId=88412, cluster="tern", walltime=90, jobName="relax2", partition="night")
+    assert (answer.status_code, answer.get_json()["walltime"], answer.get_json()["partition"]) == (200, 90, "night")
+    meta = site.client.get(f"/api/jobs/{database_id}", headers=site.headers()).get_json()["Meta"]
+    assert (meta["walltime"], meta["metaData"]["jobName"], meta["project"]) == (90, "relax2", "hydro7")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "named"),
+    [
+        ({}, 400, "jobId"),
+        ({"jobId": 88412}, 400, "nothing would change"),
+        ({"jobId": 88412, "walltime": None}, 400, "nothing would change"),
+        ({"jobId": 88412, "walltime": "1h"}, 400, "walltime"),
+        ({"jobId": 88412, "walltime": 2**70}, 400, "walltime"),
+        ({"jobId": 88412, "shared": "maybe"}, 400, "shared"),
+        ({"jobId": 88412, "partition": "a\u0000b"}, 400, "partition"),
+        ({"jobId": 88412, "project": "x" * 1_000_000}, 400, "project"),
+        ({"jobId": 1, "walltime": 60}, 404, "1"),
+        ({"jobId": 88412, "cluster": "heron", "walltime": 60}, 404, "heron"),
+    ],
+)
+def test_a_wrong_change_is_refused_and_changes_nothing(
+    site: Any, body: dict[str, Any], status: int, named: str
+) -> None:
+    database_id = site.start_job()
+    answer = change(site, **body)
+    assert answer.status_code == status, answer.text
+    assert named in answer.get_json()["error"]
+    meta = site.client.get(f"/api/jobs/{database_id}", headers=site.headers()).get_json()["Meta"]
+    assert (meta["walltime"], meta["partition"], meta["project"]) == (7200, "day", "hydro7")
+
+
+def test_a_job_that_has_ended_is_not_changed(site: Any) -> None:
+    site.start_job()
+    site.stop_job()
+    answer = change(site, jobId=88412, walltime=60)
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "job_not_running")
+
+
+def test_a_token_bound_to_clusters_changes_jobs_only_there(site: Any) -> None:
+    site.start_job()
+    foreign = site.headers("api", clusters=["heron"])
+    assert change(site, foreign, jobId=88412, cluster="tern", walltime=60).status_code == 403
+    assert change(site, foreign, jobId=88412, walltime=60).status_code == 400
+
+
+KEYED = (
+    ("/api/jobs/start_job/", 201),
+    ("/api/jobs/stop_job/", 200),
+    ("/api/jobs/stop_job/1", 200),
+    ("/api/jobs/events/", 200),
+)
+
+
+def keyed(site: Any, path: str, key: str = "k1", headers: dict[str, str] | None = None, **more: Any) -> Any:
+    """A start, a stop of job 5, or a start among many events, with an idempotency key."""
+    begin = site.start_document(jobId=6, **more)
+    body: dict[str, Any] = {"jobId": 5, "cluster": "tern", "stopTime": int(site.clock()), **more}
+    body = {"start_job": begin, "events": {"events": [{"event": "start_job", **begin}]}}.get(path.split("/")[3], body)
+    return site.client.post(path, json=body, headers={**(headers or site.headers()), "Idempotency-Key": key})
+
+
+@pytest.mark.parametrize(("path", "status"), KEYED)
+def test_a_repeated_request_with_a_key_has_the_same_answer(site: Any, path: str, status: int) -> None:
+    site.start_job(jobId=5)
+    first = keyed(site, path)
+    again = keyed(site, path)
+    assert (first.status_code, again.status_code, again.data) == (status, status, first.data)
+    assert again.headers["Content-Type"] == "application/json"
+    assert keyed(site, path, "k2").status_code in (422, 200)
+    assert keyed(site, path, "k2").data != first.data
+
+
+@pytest.mark.parametrize(("path", "status"), KEYED)
+def test_a_key_is_for_one_request(site: Any, path: str, status: int) -> None:
+    site.start_job(jobId=5)
+    assert keyed(site, path).status_code == status
+    answer = keyed(site, path, more="x")
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_key_of_another_caller_gives_nothing_away(site: Any) -> None:
+    first = keyed(site, "/api/jobs/start_job/")
+    for headers in (site.headers("api", name="other"), site.headers("api", clusters=["tern"])):
+        answer = keyed(site, "/api/jobs/start_job/", headers=headers)
+        assert (answer.status_code, answer.get_json()["code"]) == (422, "job_known")
+        assert answer.data != first.data
+
+
+def test_a_token_of_another_cluster_does_not_get_a_kept_answer(site: Any) -> None:
+    keyed(site, "/api/jobs/start_job/")
+    answer = keyed(site, "/api/jobs/start_job/", headers=site.headers("api", clusters=["heron"]))
+    assert (answer.status_code, answer.get_json()["code"]) == (403, "cluster_not_allowed")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\x7fb", "\xe4"])
+def test_an_unusable_key_is_400_and_nothing_is_stored(site: Any, key: str) -> None:
+    answer = keyed(site, "/api/jobs/start_job/", key)
+    assert (answer.status_code, "Idempotency-Key" in answer.get_json()["error"]) == (400, True)
+    assert site.client.get("/api/jobs/", headers=site.headers()).get_json()["total"] == 0
+
+
+def test_a_refused_request_with_a_key_is_decided_anew(site: Any) -> None:
+    assert keyed(site, "/api/jobs/stop_job/").status_code == 404
+    site.start_job(jobId=5)
+    assert keyed(site, "/api/jobs/stop_job/").status_code == 200
+
+
+def test_the_key_is_stored_with_its_event_or_not_at_all(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> int:
+        raise RuntimeError("the inside")
+
+    site.app.testing = False
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "insert_job", fail)
+        assert keyed(site, "/api/jobs/start_job/").status_code == 500
+    assert keyed(site, "/api/jobs/start_job/").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        (b'"jobId":' + b"9" * 4000, 400),
+        (b'"jobId":1e999', 400),
+        (b'"jobId":-Infinity', 400),
+        (b'"jobId":5,"jobId":"x"', 400),
+        (b'"jobId":"x","jobId":5', 201),
+        (b'"JOBID":"x","jobId":5', 201),
+        (b'"jobId":5,"user":"\\ud800"', 201),
+        (b'"jobId":5,"user":"a\\u0000"', 400),
+        (b'"jobId":5,"metaData":{"jobName":"\\u0000\\udfff"}', 201),
+        (b'"jobId":5,"metaData":' + b'{"a":' * 5000, 400),
+        (b'"jobId":5,"numNodes":99999999999', 400),
+        (b'"jobId":5,"startTime":true', 400),
+    ],
+)
+def test_hostile_json_of_a_start_is_refused_or_read_as_json_is(site: Any, more: bytes, status: int) -> None:
+    document = site.start_document()
+    del document["jobId"]
+    body = json.dumps(document).encode()[:-1] + b"," + more + b"}"
+    answer = site.client.post("/api/jobs/start_job/", data=body, headers=site.headers())
+    assert answer.status_code == status, answer.text
+
+
+def test_a_job_of_shared_nodes_names_the_jobs_beside_it(site: Any) -> None:
+    first = site.start_job(jobId=1, shared="multi_user", user="ada")
+    second = site.start_job(jobId=2, shared="multi_user", user="eve")
+    site.clock.advance(3600)
+    meta = site.client.get(f"/api/jobs/{first}", headers=site.headers()).get_json()["Meta"]
+    assert meta["concurrentJobs"] == {"items": [{"id": second, "jobId": 2}], "count": 1}
+    own = site.client.get(f"/userapi/jobs/{first}", headers=site.headers("api", "user", name="ada")).get_json()["Meta"]
+    assert own["concurrentJobs"] == {"items": None, "count": 0}

@@ -2,12 +2,15 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cc_backend.auth.tables import UserRow
+from cc_backend.db import sqlite_database
 from cc_backend.db.database import FaultKind
+from cc_backend.db.database_file import wal_path
 from cc_backend.db.opening import open_database
 from cc_backend.db.sqlite_database import SqliteDatabase
 from cc_backend.errors import InvalidInput, Unavailable
@@ -39,6 +42,12 @@ def add_then_fail(database: SqliteDatabase, name: str) -> None:
     raise InvalidInput(name)
 
 
+def limit_pages(database: SqliteDatabase, count: int) -> None:
+    """Let the file have so many pages at most, as on a full disk; that holds for the connection that writes."""
+    with database.write():
+        database.first_row(f"PRAGMA max_page_count = {count}")
+
+
 def names(database: SqliteDatabase) -> list[str]:
     return [row.name for row in UserRow.select().order_by(UserRow.name).execute(database)]
 
@@ -56,14 +65,14 @@ def test_a_full_disk_is_said_once_and_the_service_goes_on(
     add(database, "before")
     pages = database.first_row("PRAGMA page_count")
     assert pages is not None
-    database.first_row(f"PRAGMA max_page_count = {pages[0]}")
+    limit_pages(database, pages[0])
     with pytest.raises(Unavailable, match="disk is full") as refused, database.write():
         UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
     assert refused.value.retry_after_s
     assert names(database) == ["before"]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "advice=the disk is full" in caplog.text
-    database.first_row("PRAGMA max_page_count = 1000000")
+    limit_pages(database, 1_000_000)
     add(database, "after")
     assert names(database) == ["after", "before"]
 
@@ -73,7 +82,7 @@ def test_each_kind_of_fault_is_told_once_until_it_is_over(
 ) -> None:
     pages = database.first_row("PRAGMA page_count")
     assert pages is not None
-    database.first_row(f"PRAGMA max_page_count = {pages[0]}")
+    limit_pages(database, pages[0])
     for _ in range(3):
         with pytest.raises(Unavailable), database.write():
             UserRow.insert(name="kept out", full_name="x" * 1_000_000).execute(database)
@@ -195,3 +204,96 @@ def test_a_file_that_was_moved_away_keeps_what_only_its_wal_file_has(database: S
     again = open_database(path)
     assert names(again) == ["kmeyer"]
     again.close_all()
+
+
+def in_the_file_alone(path: Path, copy: Path) -> list[str]:
+    """The names that are in the file of a database, without its -wal file."""
+    copy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(copy)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM user ORDER BY name")]
+
+
+def test_a_checkpoint_brings_commits_into_the_file(database: SqliteDatabase, path: Path, tmp_path: Path) -> None:
+    database.checkpoint()
+    add(database, "ada")
+    assert in_the_file_alone(path, tmp_path / "copy.db") == []
+    database.checkpoint()
+    assert in_the_file_alone(path, tmp_path / "copy.db") == ["ada"]
+
+
+def test_no_commit_waits_for_a_checkpoint_and_the_wal_file_does_not_grow(
+    database: SqliteDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_database, "_MAX_WAL_PAGES", 10)
+    sizes = []
+    for number in range(3000):
+        add(database, f"user{number}")
+        if number % 500 == 499:
+            database.checkpoint()
+            sizes.append(wal_path(path).stat().st_size)
+    assert sizes[-1] < 2 * sizes[0]
+    assert len(names(database)) == 3000
+
+
+def test_a_checkpoint_waits_for_nobody_who_writes(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_database, "_MAX_WAL_PAGES", 0)
+    monkeypatch.setattr(sqlite_database, "_CHECKPOINT_WAIT_S", 0.01)
+    add(database, "ada")
+    with ThreadPoolExecutor(1) as other, database.write():
+        UserRow.insert(name="bob").execute(database)
+        other.submit(database.checkpoint).result(timeout=20)
+    assert names(database) == ["ada", "bob"]
+
+
+def test_a_file_that_is_not_the_one_of_the_path_gets_no_checkpoint(
+    database: SqliteDatabase, path: Path, tmp_path: Path
+) -> None:
+    database.checkpoint()
+    add(database, "ada")
+    path.rename(tmp_path / "moved.db")
+    database.check_file()
+    database.checkpoint()
+    assert in_the_file_alone(tmp_path / "moved.db", tmp_path / "copy.db") == []
+
+
+def test_all_threads_write_with_one_connection_and_read_with_their_own(database: SqliteDatabase) -> None:
+    connections = []
+
+    def use() -> None:
+        with database.write():
+            connections.append(database.connection())
+        names(database)
+        connections.append(database.connection())
+
+    use()
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    writers, readers = connections[::2], connections[1::2]
+    assert len(set(writers)) == 1
+    assert len({*readers, writers[0]}) == 5
+
+
+def test_the_connection_that_writes_outlives_the_thread_that_opened_it(path: Path) -> None:
+    database = open_database(path, busy_timeout_s=0.2)
+    first = threading.Thread(target=migrate, args=(database,))
+    first.start()
+    first.join()
+    add(database, "ada")
+    for _ in range(2):
+        other = threading.Thread(target=names, args=(database,))  # closes connections of threads that have ended
+        other.start()
+        other.join()
+    add(database, "bob")
+    assert names(database) == ["ada", "bob"]
+    database.close_all()
+
+
+def test_after_an_error_each_thread_has_its_own_connection_again(database: SqliteDatabase) -> None:
+    names(database)
+    own = database.connection()
+    with pytest.raises(InvalidInput), database.write():
+        add_then_fail(database, "kept out")
+    assert database.connection() is own
+    assert names(database) == []

@@ -107,6 +107,23 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/machine_state/heron/hn01/"),
         Asked("/api/machine_state/heron/hn01/", "PUT", {"load": 1}),
     ),
+    "/api/jobs/change_job/": (
+        Asked("/api/jobs/change_job/", "POST", {"jobId": 501, "cluster": "heron", "walltime": 60}),
+        Asked("/api/jobs/change_job/", "POST", {"jobId": 501, "walltime": 60}),
+    ),
+    "/api/jobs/events/": (
+        Asked(
+            "/api/jobs/events/",
+            "POST",
+            {
+                "events": [
+                    {"event": "start_job", **START},
+                    {"event": "stop_job", **stop(jobId=501, cluster="heron")},
+                    {"event": "stop_job", **stop(jobId=501)},
+                ]
+            },
+        ),
+    ),
     "/api/jobs/": (
         Asked("/api/jobs/"),
         Asked("/api/jobs/?cluster=heron"),

@@ -20,8 +20,11 @@ SOURCES = "backend/cc_backend"
 BODY_MAKER = "httpserver/problem_json.py"
 # these make an answer of an error that they are given, or of a status for which nothing closer is known
 BY_STATUS = {BODY_MAKER, "http/problems.py", "web/error_pages.py", "httpserver/wsgi.py"}
-# the only other places with a key "error": the envelope of job metrics, and a single query of a batch of queries
-OTHER_SHAPES = {"api/job_data_json.py", "metricstore/query/json_codec.py", "metricstore/query/binary_codec.py"}
+# the only other places with a key "error": the envelope of job metrics, one query of many, and one event of many
+OTHER_SHAPES = {
+    *("api/job_data_json.py", "metricstore/query/json_codec.py", "metricstore/query/binary_codec.py"),
+    "api/bulk_events.py",
+}
 
 
 def below(cls: type[BackendError]) -> set[type[BackendError]]:

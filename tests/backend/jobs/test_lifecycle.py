@@ -13,7 +13,7 @@ from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.model import Job, JobState, MonitoringStatus, RowRule
-from cc_common.job_events import JobStart, JobStop, Resource, TagEvent
+from cc_common.job_events import JobChange, JobStart, JobStop, Resource, TagEvent
 
 NOW_S = 1_760_000_000
 ALL = RowRule(all_jobs=True)
@@ -343,3 +343,92 @@ def test_a_job_that_says_it_is_archived_at_its_start_is_archived_all_the_same(
 ) -> None:
     job = stopped(7, monitoring_status=3)
     assert [waiting.id for waiting in archive_queue.queued_jobs()] == [job.id]
+
+
+def test_a_running_job_keeps_what_is_changed(started: Start, lifecycle: JobLifecycle, job_queries: JobQueries) -> None:
+    started(7, walltime=60, partition="day", shared="none", meta_data={"jobName": "old", "jobScript": "x"})
+    change = JobChange(7, "tern", NOW_S - 3600, 7200, "new\nname", "night", "other", "multi_user")
+    changed = lifecycle.change(change, now_s=NOW_S)
+    found = job_queries.get(changed.id, ALL, now_s=NOW_S)
+    assert found == changed
+    assert (found.walltime, found.partition, found.project, found.shared) == (7200, "night", "other", "multi_user")
+    assert found.meta_data == {"jobName": "new\nname", "jobScript": "x"}
+    named = job_queries.find(JobFilter(name="new name"), ALL, now_s=NOW_S, with_meta_data=False).jobs
+    assert [job.name for job in named] == ["new name"]
+
+
+@pytest.mark.parametrize("change", [JobChange(7, walltime=0), JobChange(7, partition=""), JobChange(7, job_name="")])
+def test_a_change_to_nothing_is_a_change_and_leaves_the_rest(
+    started: Start, lifecycle: JobLifecycle, change: JobChange
+) -> None:
+    job = started(7, walltime=60, partition="day", meta_data={"jobName": "old"})
+    changed = lifecycle.change(change, now_s=NOW_S)
+    now = (changed.walltime, changed.partition, changed.name)
+    assert sum(old != new for old, new in zip((60, "day", "old"), now, strict=True)) == 1
+    assert (changed.id, changed.user, changed.resources) == (job.id, job.user, job.resources)
+
+
+def test_the_newest_run_is_changed_unless_a_start_is_named(
+    stopped: Start, started: Start, lifecycle: JobLifecycle
+) -> None:
+    stopped(7)
+    second = started(7, start_time=NOW_S - 600)
+    assert lifecycle.change(JobChange(7, "tern", walltime=60), now_s=NOW_S).id == second.id
+    with pytest.raises(Conflict, match="not running"):
+        lifecycle.change(JobChange(7, "tern", NOW_S - 3600, walltime=60), now_s=NOW_S)
+
+
+@pytest.mark.parametrize("change", [JobChange(8, walltime=60), JobChange(7, "skua", walltime=60)])
+def test_an_unknown_job_cannot_be_changed(started: Start, lifecycle: JobLifecycle, change: JobChange) -> None:
+    started(7)
+    with pytest.raises(NotFound):
+        lifecycle.change(change, now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (JobChange(7), "nothing would change"),
+        (JobChange(0, walltime=60), "jobId"),
+        (JobChange(7, walltime=-1), "walltime"),
+        (JobChange(7, walltime=2**62), "walltime"),
+        (JobChange(7, partition="x" * 257), "partition"),
+        (JobChange(7, project="two\nlines"), "project"),
+        (JobChange(7, job_name="half \ud800"), "metaData"),
+    ],
+)
+def test_a_change_that_cannot_be_leaves_the_job_as_it_was(
+    started: Start, lifecycle: JobLifecycle, job_queries: JobQueries, change: JobChange, text: str
+) -> None:
+    job = started(7, walltime=60)
+    with pytest.raises(InvalidInput, match=text):
+        lifecycle.change(change, now_s=NOW_S)
+    assert job_queries.get(job.id, ALL, now_s=NOW_S) == job
+
+
+def test_many_events_are_stored_in_their_order_each_with_its_result(
+    lifecycle: JobLifecycle, job_queries: JobQueries
+) -> None:
+    events = [event(job_id=1), event(job_id=1), JobStop(1, NOW_S), JobStop(1, NOW_S), JobStop(2, NOW_S), event(user="")]
+    first, again, ended, ended_again, unknown, invalid = lifecycle.store_all(events, now_s=NOW_S)
+    assert isinstance(first, Job)
+    assert isinstance(ended, Job)
+    assert (ended.id, ended.state) == (first.id, JobState.COMPLETED)
+    kinds = [type(result) for result in (again, ended_again, unknown, invalid)]
+    assert kinds == [Conflict, Conflict, NotFound, InvalidInput]
+    assert job_queries.get(first.id, ALL, now_s=NOW_S) == ended
+
+
+@pytest.mark.parametrize("state", ["pending", "suspended", "running"])
+def test_a_job_that_is_suspended_runs_on_until_it_ends(started: Start, lifecycle: JobLifecycle, state: str) -> None:
+    started(7)
+    with pytest.raises(InvalidInput, match="not a final state"):
+        lifecycle.stop(JobStop(7, NOW_S, state), now_s=NOW_S)
+    assert lifecycle.stop(JobStop(7, NOW_S, "cancelled"), now_s=NOW_S).duration == 3600
+
+
+def test_components_of_a_heterogeneous_job_are_jobs_of_their_own(started: Start, lifecycle: JobLifecycle) -> None:
+    first, second = started(100, "tn0001", num_acc=0), started(101, "tf01", "tf02")
+    assert (first.sub_cluster, second.sub_cluster) == ("std", "fat")
+    assert lifecycle.stop(JobStop(100, NOW_S, cluster="tern"), now_s=NOW_S).id == first.id
+    assert lifecycle.stop(JobStop(101, NOW_S, cluster="tern"), now_s=NOW_S).id == second.id

@@ -20,7 +20,7 @@ def value_of(host: int, metric: int, slot: int) -> int:
     return (slot * 31 + metric * 7919 + host * 104_729) % 1_000_003
 
 
-class _Poster(threading.Thread):
+class Poster(threading.Thread):
     """A thread that goes on until it is told to end, and keeps what went wrong in it."""
 
     def __init__(self, name: str) -> None:
@@ -55,7 +55,7 @@ class _Poster(threading.Thread):
         return None
 
 
-class SampleSender(_Poster):
+class SampleSender(Poster):
     """Posts one batch a slot for one host, the same again until it is acknowledged; `acknowledged` is how many were."""
 
     def __init__(self, site: Site, host: int, base_s: int, *, pause_s: float = 0.004) -> None:
@@ -115,7 +115,7 @@ class PostedJob:
     in_doubt: set[str] = field(default_factory=set)
 
 
-class JobPoster(_Poster):
+class JobPoster(Poster):
     """Starts and stops jobs on the host of a sender, each event again until it is acknowledged.
 
     Each third job number runs twice (requeued): two runs of one id, told apart by the start time.

@@ -116,12 +116,14 @@ class Site:
         finally:
             self.stop()
 
-    def ask(self, method: str, path: str, body: bytes = b"", *, token: str = "") -> tuple[int, bytes]:
+    def ask(
+        self, method: str, path: str, body: bytes = b"", *, token: str = "", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """One request on a connection of its own. Raises OSError or HTTPException."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
         try:
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            connection.request(method, path, body or None, headers)
+            given = {"Authorization": f"Bearer {token}"} if token else {}
+            connection.request(method, path, body or None, {**given, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
