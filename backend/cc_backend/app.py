@@ -29,6 +29,7 @@ from cc_backend.httpserver.headers import COMMON_HEADERS, finish_response
 from cc_backend.httpserver.server import Application
 from cc_backend.httpserver.workers import Lane
 from cc_backend.jobdata.external_store import ExternalStore, parse_endpoints
+from cc_backend.jobdata.job_tagger import JobTagger, open_detectors
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobdata.store_router import StoreRouter
@@ -168,7 +169,7 @@ def create_services(
         store=store,
         store_router=stores,
         archive=archive,
-        job_lifecycle=JobLifecycle(database, clusters),
+        job_lifecycle=JobLifecycle(database, clusters, queues_detection=settings.main.enable_job_taggers),
         idempotency_keys=IdempotencyKeys(database),
         job_queries=job_queries,
         running_jobs=RunningJobs(database, reader),
@@ -183,6 +184,12 @@ def create_services(
             store=store,
             archive=archive,
             clusters=clusters,
+        ),
+        job_tagger=JobTagger(
+            database=database,
+            clusters=clusters,
+            archive=archive,
+            detectors=open_detectors(settings.main.job_taggers),
         ),
         users=Users(database, hasher=hasher),
         tokens=tokens,

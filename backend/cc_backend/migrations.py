@@ -152,6 +152,12 @@ def _add_idempotency_keys(database: Database) -> None:
     peewee.SchemaManager(job_tables.IdempotencyKeyRow, database).create_all(safe=True)
 
 
+def _add_detections(database: Database) -> None:
+    """Tags that detectors gave are marked, and jobs wait for them; existing tags count as given by people."""
+    _add_column(database, "job_tag", "detected", "BOOLEAN NOT NULL DEFAULT FALSE")
+    peewee.SchemaManager(job_tables.DetectionRow, database).create_all(safe=True)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -161,6 +167,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _add_installation_id,
     _add_meta_changes,
     _add_idempotency_keys,
+    _add_detections,
 )
 
 LATEST_VERSION = len(_UPGRADES)

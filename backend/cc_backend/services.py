@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cc_backend.auth.users import Users
     from cc_backend.clusters import ClusterFiles, ClusterRegistry
     from cc_backend.db.database import Database, DatabaseWatch
+    from cc_backend.jobdata.job_tagger import JobTagger
     from cc_backend.jobdata.judge import Judge
     from cc_backend.jobdata.samples import MetricData
     from cc_backend.jobdata.store_router import StoreRouter
@@ -89,6 +90,7 @@ class Services(StoreProgram):
     machine_states: "MachineStates | None"
     metric_data: "MetricData"
     judge: "Judge"
+    job_tagger: "JobTagger"
     users: "Users"
     tokens: "Tokens"
     sessions: "Sessions"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cc_backend.cli import (
+    apply_tags,
     archive,
     cluster_diff,
     cluster_propose,
@@ -31,6 +32,7 @@ app.command("serve")(serve.serve)
 app.command("show-config")(serve.show_config)
 app.command("capacity")(store.capacity)
 app.command("import-checkpoints")(store.import_checkpoints)
+app.command("apply-tags")(apply_tags.apply_tags)
 app.add_typer(users.app, name="user")
 app.add_typer(sessions.app, name="session")
 app.add_typer(tokens.app, name="token")

@@ -4,6 +4,7 @@ __all__ = (
     "bounded_read",
     "external_store",
     "gaps",
+    "job_tagger",
     "judge",
     "samples",
     "store_router",

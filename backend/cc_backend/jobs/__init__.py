@@ -4,6 +4,8 @@ __all__ = (
     "archive_queue",
     "cluster_generations",
     "concurrent_jobs",
+    "detected_tags",
+    "detection_queue",
     "filter_parameters",
     "filters",
     "idempotency_keys",

@@ -11,6 +11,7 @@ from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
 from cc_backend.errors import BackendError, Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.damaged_rows import is_start_time
+from cc_backend.jobs.detection_queue import queue_detection
 from cc_backend.jobs.event_checks import validate_change, validate_stop
 from cc_backend.jobs.job_json import job_from_start_event
 from cc_backend.jobs.job_rows import insert_job, listed_name, update_job
@@ -24,11 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 class JobLifecycle:
-    """Stores the events of schedulers; a returned job is already stored."""
+    """Stores the events of schedulers; a returned job is already stored.
 
-    def __init__(self, database: Database, clusters: ClusterRegistry) -> None:
+    With `queues_detection` the applications of each job are detected soon after its start and its stop.
+    """
+
+    def __init__(self, database: Database, clusters: ClusterRegistry, *, queues_detection: bool = False) -> None:
         self._database = database
         self._clusters = clusters
+        self._queues_detection = queues_detection
 
     def start(self, event: JobStart, *, now_s: int, caller: Caller = SERVICE_CALLER) -> Job:
         """Store a running job with its tags, attached on behalf of the caller, in one transaction, and return it.
@@ -131,6 +136,7 @@ class JobLifecycle:
             if tags:
                 wanted = [Tag(tag.type, tag.name, tag.scope) for tag in tags]
                 job.tags = attach_tags(self._database, job.id, wanted, caller)
+            self._queue_detection(job)
         return job
 
     def _store_stop(self, event: JobStop, state: JobState, now_s: int) -> Job:
@@ -144,7 +150,12 @@ class JobLifecycle:
         if job.judgement is not None:  # the final state affects the judgement: judge it anew
             job.judgement = replace(job.judgement, rules_version=0)
         update_job(self._database, job.id, {"state": str(state), "duration": job.duration, "rules": 0})
+        self._queue_detection(job)
         return job
+
+    def _queue_detection(self, job: Job) -> None:
+        if self._queues_detection:
+            queue_detection(self._database, job.id)
 
 
 def _stored_or_refused(step: Callable[[], Job]) -> Job | BackendError:

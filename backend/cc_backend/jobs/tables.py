@@ -161,10 +161,11 @@ class TagRow(peewee.Model):
 
 
 class JobTagRow(peewee.Model):
-    """Assignment of a tag to a job."""
+    """Assignment of a tag to a job; `detected` ones were made by a detector, which may take them back."""
 
     job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
     tag = peewee.ForeignKeyField(TagRow, on_delete="CASCADE", lazy_load=False, index=True)
+    detected = peewee.BooleanField(default=False)
 
     class Meta:
         table_name = "job_tag"
@@ -196,6 +197,19 @@ class IdempotencyKeyRow(peewee.Model):
 
     class Meta:
         table_name = "idempotency_key"
+
+
+class DetectionRow(peewee.Model):
+    """A job that has started or stopped, whose applications are to be detected.
+
+    `revision` counts these events, so that none is lost that comes while the job is looked at.
+    """
+
+    job = peewee.ForeignKeyField(JobRow, primary_key=True, on_delete="CASCADE", lazy_load=False)
+    revision = IntegerField(default=1)
+
+    class Meta:
+        table_name = "job_detection"
 
 
 class NodeRow(peewee.Model):
@@ -247,6 +261,7 @@ ALL = (
     JobTagRow,
     MetaChangeRow,
     IdempotencyKeyRow,
+    DetectionRow,
     NodeRow,
     NodeStateRow,
 )

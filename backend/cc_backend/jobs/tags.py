@@ -79,13 +79,16 @@ def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Calle
     """
     wanted = _checked_tags(tags, caller)
     with database.write():
-        attached = {replace(tag, id=_find_tag(database, tag) or _create_tag(database, tag)) for tag in wanted}
+        attached = {replace(tag, id=find_or_create_tag(database, tag)) for tag in wanted}
         before = _tag_ids_of(database, job)
         new = {tag.id for tag in attached} - before
         if len(before | new) > MAX_TAGS:
             raise InvalidInput(f"tags: a job has at most {MAX_TAGS}")
         for id_ in new:
             JobTagRow.insert(job=job, tag=id_).execute(database)
+        # what somebody attaches stays, even if a detector found it before
+        mine = (JobTagRow.job == job) & JobTagRow.tag.in_([tag.id for tag in attached])
+        JobTagRow.update(detected=False).where(mine, JobTagRow.detected).execute(database)
         if new:
             queue_meta_changes(database, JobRow.id == job)
     return tuple(sorted(attached, key=lambda tag: (tag.type, tag.name, tag.id)))
@@ -153,6 +156,11 @@ def _checked_tags(tags: Iterable[Tag], caller: Caller) -> list[Tag]:
 
 def _tag_ids_of(database: Database, job: int) -> set[int]:
     return {id_ for (id_,) in JobTagRow.select(JobTagRow.tag).where(JobTagRow.job == job).tuples().execute(database)}
+
+
+def find_or_create_tag(database: Database, tag: Tag) -> int:
+    """The id of a tag, which is created if it is missing; inside a transaction."""
+    return _find_tag(database, tag) or _create_tag(database, tag)
 
 
 def _find_tag(database: Database, tag: Tag) -> int | None:

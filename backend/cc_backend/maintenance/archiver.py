@@ -17,6 +17,7 @@ from cc_backend.archive.statistics import finalize_job, with_statistics
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobdata.gaps import GapExplainer, job_gaps
+from cc_backend.jobdata.job_tagger import JobTagger
 from cc_backend.jobdata.judge import Judge
 from cc_backend.jobdata.samples import MetricData
 from cc_backend.jobs.archive_queue import QUEUE_BATCH, ArchiveQueue
@@ -64,6 +65,7 @@ class Archiver:
         archive: FileArchive,
         clusters: ClusterRegistry,
         judge: Judge,
+        tagger: JobTagger | None = None,
         policy: ArchivingPolicy,
     ) -> None:
         self._queue = queue
@@ -72,6 +74,7 @@ class Archiver:
         self._archive = archive
         self._clusters = clusters
         self._judge = judge
+        self._tagger = tagger
         self._policy = policy
         self._retries: dict[int, _Retry] = {}
         self._retention_now_s = 0
@@ -173,6 +176,7 @@ class Archiver:
         explainer = self._gap_explainer(job)
         gaps = job_gaps(live, data, sub_cluster.metrics, sub_cluster, store=explainer, now_s=now_s)
         finished = replace(finalize_job(job, data, sub_cluster), gaps=gaps.unexpected)
+        self._classify(finished)
         self._archive.store(finished, with_statistics(data))
         finished = replace(finished, judgement=self._judge_or_none(finished, data, now_s))
         self._queue.finish(finished, late_hosts=late_hosts)
@@ -189,6 +193,17 @@ class Archiver:
         self._retries.pop(job.id, None)
         self._queue.mark_failed(job.id, reason)
         logger.error("archiving given up job=%d cluster=%s reason=%s", job.job_id, job.cluster, reason)
+
+    def _classify(self, job: Job) -> None:
+        """Give a job the tags and hints of its classes, before its archive is written; a defect costs only these."""
+        if self._tagger is None:
+            return
+        try:
+            self._tagger.classify(job)
+        except BackendError:
+            raise
+        except Exception:
+            logger.exception("classifying met a defect job=%d cluster=%s", job.job_id, job.cluster)
 
     def _judge_or_none(self, job: Job, data: JobData, now_s: int) -> Judgement | None:
         """The judgement of a job; None after a defect: it is judged later, and archiving goes on."""

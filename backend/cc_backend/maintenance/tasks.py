@@ -9,6 +9,7 @@ from functools import partial
 
 from cc_backend.auth.token_expiry import log_expiring_tokens
 from cc_backend.jobdata.gaps import explainer_for
+from cc_backend.jobs.detection_queue import DETECTION_BATCH
 from cc_backend.jobs.overdue_jobs import end_overdue_jobs
 from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
 from cc_backend.maintenance.meta_updater import MetaUpdater
@@ -28,6 +29,8 @@ INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
 OVERDUE_JOBS_EVERY_S = 600.0
 SESSIONS_EVERY_S = 3600.0
+TAG_EVERY_S = 2.0
+MAX_TAG_BATCHES = 50
 TOKEN_ENDS_EVERY_S = 86400.0
 TOKENS_EVERY_S = 60.0
 
@@ -71,6 +74,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask("archived tags and meta data", leading(update_meta), META_EVERY_S, thread="archiving"),
         PeriodicTask("footprints", leading(footprints), STEP_EVERY_S, needs_complete_store=True),
         PeriodicTask("judgements", leading(judgements), JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
+        *_tagging_tasks(services, stopping),
         *store_tasks(
             services,
             services.running_jobs.retention_holds,
@@ -100,6 +104,21 @@ def _prune_idempotency_keys(services: Services) -> None:
     services.idempotency_keys.prune(services.now_s())
 
 
+def _tagging_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
+    """The task that detects applications, if job taggers are enabled."""
+
+    def tag_jobs() -> None:
+        services.job_tagger.reload()
+        if not services.database_watch.is_leader():
+            return
+        for _ in range(MAX_TAG_BATCHES):  # so many in a row after many starts at once
+            if services.job_tagger.tag_queued(stopping=stopping.is_set) < DETECTION_BATCH:
+                break
+
+    enabled = services.settings.main.enable_job_taggers
+    return (PeriodicTask("applications of jobs", tag_jobs, TAG_EVERY_S, thread="judging"),) if enabled else ()
+
+
 def make_archiver(services: Services) -> Archiver:
     """The archiver with the policy from the settings."""
     archive = services.settings.archive
@@ -110,6 +129,7 @@ def make_archiver(services: Services) -> Archiver:
         archive=services.archive,
         clusters=services.clusters,
         judge=services.judge,
+        tagger=services.job_tagger if services.settings.main.enable_job_taggers else None,
         policy=ArchivingPolicy(
             late_data_s=archive.late_data_s,
             retention_s=services.settings.metric_store.retention_in_memory_s,

@@ -60,6 +60,24 @@ class ConcurrentJobsSettings:
 
 
 @dataclass(frozen=True)
+class JobTaggerSettings:
+    """`main.job-taggers`."""
+
+    apps: str = option(
+        "var/tagger/apps",
+        "Folder of the site's own patterns: a text file for each application, one regular expression (RE2) a line.",
+        kind="path",
+    )
+    job_classes: str = option(
+        "var/tagger/jobclasses",
+        "Folder of the site's own rules of job classes, with their parameters.json.",
+        kind="path",
+    )
+    shipped_apps: bool = option(True, "Look for the applications that come with the program as well.")
+    shipped_rules: bool = option(True, "Apply the rules that come with the program as well.")
+
+
+@dataclass(frozen=True)
 class ListenSettings:
     """What `main` has of every server: where and how it listens; HTTPS if it has a certificate."""
 
@@ -115,6 +133,10 @@ class BackendMainSettings(ListenSettings):
         "Folder of the documents that machines store about themselves at /api/machine_state/; empty switches that off.",
         kind="path",
     )
+    enable_job_taggers: bool = option(
+        False, "Tag jobs with the applications that they run (app), and finished jobs with their classes (jobClass)."
+    )
+    job_taggers: JobTaggerSettings = section(JobTaggerSettings, "What jobs are tagged by.")
     nodestate_retention: NodeStateRetentionSettings = section(
         NodeStateRetentionSettings, "How long the database remembers what the nodes did."
     )
@@ -253,7 +275,6 @@ LEGACY_KEYS: Mapping[str, str] = {
     "main.disable-authentication": "is not supported: every request needs a login or a token",
     "main.embed-static-files": _NOT_NEEDED,
     "main.static-files": _NOT_NEEDED,
-    "main.enable-job-taggers": _NOT_USED_YET,
     "main.validate": _NOT_USED_YET,
     "main.redirect-http-to": _NOT_USED_YET,
     "main.emission-constant": _NOT_USED_YET,

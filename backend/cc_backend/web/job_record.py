@@ -6,6 +6,7 @@ from datetime import tzinfo
 
 from cc_backend.clusters.model import SubCluster
 from cc_backend.model import Job, JobState
+from cc_backend.taggers.hint_messages import HINTS
 from cc_backend.web.job_list import format_job_place, format_job_size
 from cc_backend.web.record_warnings import record_warnings
 from cc_backend.wording.format import (
@@ -109,6 +110,6 @@ def _texts(job: Job) -> tuple[tuple[str, str], ...]:
     """Job script, scheduler's output and whatever else the site records, as plain text."""
     known = job.meta_data or {}
     out = [(title, known[key]) for key, title in _LONG_TEXTS.items() if known.get(key)]
-    hidden = {"jobName", "message", *_LONG_TEXTS}
+    hidden = {"jobName", "message", HINTS, *_LONG_TEXTS}
     out += [(key, value) for key, value in known.items() if key not in hidden and value]
     return tuple(out)
