@@ -13,7 +13,7 @@ from cc_backend.services import current_services
 from cc_backend.web import assets, error_pages
 from cc_backend.web.previews import PreviewCache
 from cc_backend.web.time_axis import zone_offsets
-from cc_backend.web.views import job_list_view, job_view, login, start, theme
+from cc_backend.web.views import job_list_view, job_view, login, old_addresses, start, theme
 from cc_backend.wording.format import format_number, join_with_and, keep_units_together, zone_name
 from cc_backend.wording.labels import breakable_name
 from cc_common import __version__
@@ -32,6 +32,8 @@ def make_blueprint() -> Blueprint:
     add("/logout", "logout", login.logout, methods=["POST"])
     add("/theme", "choose_theme", theme.choose_theme, methods=["POST"])
     add("/monitoring/jobs/", "jobs", job_list_view.show_jobs)
+    add("/monitoring/user/<name>", "person", old_addresses.redirect_person)
+    add("/search", "search", old_addresses.redirect_search)
     add("/monitoring/job/<int:job_id>", "job", job_view.show_job)
     add("/monitoring/job/<int:job_id>/data", "job_data", job_view.send_plots)
     add("/monitoring/job/<int:job_id>/series/<metric>", "series", job_view.show_series)

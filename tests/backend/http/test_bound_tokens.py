@@ -179,7 +179,7 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
 }
 
 # Routes that show nothing of any cluster: they are the same for everybody.
-SAME_FOR_ALL = {"/login", "/assets/<version>/<path:name>"}
+SAME_FOR_ALL = {"/login", "/assets/<version>/<path:name>", "/monitoring/user/<name>", "/search"}
 # The answer to addresses that are no routes.
 FALLBACKS = {"unknown"}
 

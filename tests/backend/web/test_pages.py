@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import pytest
 from flask.testing import FlaskClient
@@ -420,6 +421,28 @@ def test_pages_of_a_list_follow_each_other(site: Site, read_page: Callable[[str]
 def test_a_job_number_in_the_search_leads_to_the_job(site: Site, running: int) -> None:
     answer = sign_in(site).get(f"{JOBS}?q=88412")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/monitoring/job/{running}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/search?searchId=88412", f"{JOBS}?q=88412"),
+        ("/search?searchId=projectId:hydro7%26a", f"{JOBS}?q=projectId:hydro7%26a"),
+        ("/search?searchId=//evil.example", f"{JOBS}?q=//evil.example"),
+        ("/search", JOBS),
+        ("/monitoring/user/mlindqv", f"{JOBS}?user=mlindqv&userMatch=eq"),
+        (
+            "/monitoring/user/a%3Fb%26c?state=running&state=failed&user=eve",
+            f"{JOBS}?state=running&state=failed&user=a?b%26c&userMatch=eq",
+        ),
+    ],
+)
+def test_addresses_of_the_reference_lead_to_the_list(site: Site, old: str, new: str) -> None:
+    answer = sign_in(site).get(old)
+    assert answer.status_code == 303
+    path, _, query = answer.headers["Location"].partition("?")
+    assert path == JOBS
+    assert parse_qsl(query) == parse_qsl(new.partition("?")[2])
 
 
 def test_people_see_their_own_jobs_only(site: Site, running: int) -> None:

@@ -4,6 +4,7 @@ __all__ = (
     "job_list_view",
     "job_view",
     "login",
+    "old_addresses",
     "start",
     "theme",
 )
