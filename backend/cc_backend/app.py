@@ -37,13 +37,16 @@ from cc_backend.jobdata.store_tables import build_tables
 from cc_backend.jobs.archive_queue import ArchiveQueue
 from cc_backend.jobs.cluster_generations import ClusterGenerations
 from cc_backend.jobs.idempotency_keys import IdempotencyKeys
+from cc_backend.jobs.job_columns import JobColumns
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_rows import JobReader
+from cc_backend.jobs.job_statistics import JobStatistics
 from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.machine_states import MachineStates
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.running_jobs import RunningJobs
+from cc_backend.jobs.stored_statistics import StoredStatistics
 from cc_backend.metricstore import HostTable, MetricStore, MetricTable
 from cc_backend.runtime.health import HealthCheck, HealthMonitor
 from cc_backend.runtime.trusted_clock import TrustedClock, boot_time_s
@@ -142,6 +145,7 @@ def create_services(
     database = open_server_database(settings.main, lock_files[0], now_s=now_s())
     generations = record_generations(database, clusters, now_s=now_s())
     endpoints = parse_endpoints(settings.metric_store_external)
+    job_columns = JobColumns(database)
     watch = watch_database(
         database,
         lock_files[0],
@@ -150,11 +154,12 @@ def create_services(
         generations=generations,
         now_s=now_s,
         has_store=all(endpoint.scope != "*" for endpoint in endpoints),
+        on_replaced=job_columns.reset,
     )
     tokens = open_tokens(database, settings)
     store, tables_in_use = open_store_for_jobs(settings, clusters, generations, database, now_s=now_s())
     reader = JobReader(database)
-    job_queries = JobQueries(database, clusters, reader)
+    job_queries = JobQueries(database, clusters, reader, job_columns)
     with tolerate_damage(database, "missing folders of the job archive are not detected"):
         archive.folders.expect_clusters(job_queries.archived_clusters(), job_queries.has_archived)
 
@@ -171,8 +176,13 @@ def create_services(
         archive=archive,
         job_lifecycle=JobLifecycle(database, clusters, queues_detection=settings.main.enable_job_taggers),
         idempotency_keys=IdempotencyKeys(database),
+        job_columns=job_columns,
         job_queries=job_queries,
+        job_statistics=JobStatistics(
+            database, clusters, job_queries, job_columns, short_job_s=settings.main.short_running_jobs_duration
+        ),
         running_jobs=RunningJobs(database, reader),
+        stored_statistics=StoredStatistics(database),
         archive_queue=ArchiveQueue(database, reader),
         node_states=NodeStates(database, clusters),
         machine_states=MachineStates(Path(folder)) if (folder := settings.main.machine_state_dir) else None,

@@ -18,6 +18,8 @@ from cc_backend.db.database import Database
 from cc_backend.db.database_backup import back_up
 from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobs import tables as job_tables
+from cc_backend.jobs.job_changes import change_log_statements
+from cc_backend.jobs.job_columns import WATCHED_COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +160,19 @@ def _add_detections(database: Database) -> None:
     peewee.SchemaManager(job_tables.DetectionRow, database).create_all(safe=True)
 
 
+def _log_job_changes(database: Database) -> None:
+    """Triggers log which jobs were changed, so that what is kept of them in memory is brought up to date."""
+    peewee.SchemaManager(job_tables.JobChangeRow, database).create_all(safe=True)
+    for statement in change_log_statements(database.dialect, WATCHED_COLUMNS):
+        database.run_sql(statement)
+
+
+def _store_statistics(database: Database) -> None:
+    """The statistics of archived jobs are in the database; those of existing jobs are added in the background."""
+    for model in (job_tables.MetricListRow, job_tables.JobStatisticsRow):
+        peewee.SchemaManager(model, database).create_all(safe=True)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -168,6 +183,8 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _add_meta_changes,
     _add_idempotency_keys,
     _add_detections,
+    _log_job_changes,
+    _store_statistics,
 )
 
 LATEST_VERSION = len(_UPGRADES)

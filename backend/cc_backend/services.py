@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from cc_backend.jobs.archive_queue import ArchiveQueue
     from cc_backend.jobs.cluster_generations import ClusterGenerations
     from cc_backend.jobs.idempotency_keys import IdempotencyKeys
+    from cc_backend.jobs.job_columns import JobColumns
     from cc_backend.jobs.job_queries import JobQueries
+    from cc_backend.jobs.job_statistics import JobStatistics
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.machine_states import MachineStates
     from cc_backend.jobs.node_states import NodeStates
     from cc_backend.jobs.running_jobs import RunningJobs
+    from cc_backend.jobs.stored_statistics import StoredStatistics
     from cc_backend.metricstore import HostTable, MetricStore, MetricTable
     from cc_backend.model import RetentionHolds
     from cc_backend.runtime.health import HealthMonitor
@@ -83,8 +86,11 @@ class Services(StoreProgram):
     archive: "FileArchive"
     job_lifecycle: "JobLifecycle"
     idempotency_keys: "IdempotencyKeys"
+    job_columns: "JobColumns"
     job_queries: "JobQueries"
+    job_statistics: "JobStatistics"
     running_jobs: "RunningJobs"
+    stored_statistics: "StoredStatistics"
     archive_queue: "ArchiveQueue"
     node_states: "NodeStates"
     machine_states: "MachineStates | None"

@@ -42,6 +42,11 @@ WALK: Mapping[str, tuple[str, ...]] = {
     ),
     "/api/jobs/": ("/api/jobs/", "/api/jobs/?state=completed"),
     "/userapi/jobs/": ("/userapi/jobs/",),
+    "/api/jobs/statistics/": (
+        "/api/jobs/statistics/?metric=zz_secret",
+        "/api/jobs/statistics/?stat=zz_secret_max-1-999999&group-by=user",
+    ),
+    "/userapi/jobs/statistics/": ("/userapi/jobs/statistics/?metric=zz_secret",),
     "/api/jobs/<job_id>/": ("/api/jobs/{running}/?all-metrics=true", "/api/jobs/{archived}/?all-metrics=true"),
     "/userapi/jobs/<job_id>/": ("/userapi/jobs/{archived}/?all-metrics=true",),
     "/api/jobs/metrics/<job_id>/": (

@@ -22,7 +22,6 @@ from cc_backend.jobdata.gaps import find_job_gaps, gaps_of_unmeasured_metrics, g
 from cc_backend.jobdata.samples import comes_from_archive, downsample
 from cc_backend.jobs.concurrent_jobs import ConcurrencyRule, find_concurrent_jobs
 from cc_backend.jobs.restricted_metrics import IsRestricted, drop_restricted
-from cc_backend.jobs.tags import resolve_tag_ids
 from cc_backend.model import Job, JobData, JobKey, MetricStatistic, MonitoringStatus, Scope
 from cc_backend.services import Services, current_services
 from cc_common.error_codes import ErrorCode
@@ -34,18 +33,19 @@ def list_jobs() -> Response:
     """One page of the jobs that match the query, newest first."""
     services = current_services()
     query = parse_job_list_query(request.args)
-    tags = resolve_tag_ids(services.database, current_caller(), query.tags)
     page = services.job_queries.find(
-        replace(query.filter, tags=tags),
+        query.filter.resolve(services.database, current_caller()),
         row_rule_for(current_caller()),
         now_s=services.now_s(),
         page=query.page,
         items_per_page=query.items_per_page,
         with_meta_data=query.with_metadata,
     )
+    stored = services.stored_statistics.read([job.id for job in page.jobs])
     jobs = [
         visible_job_json(
-            replace(job, statistics=_archived_statistics(services, job)), with_meta_data=query.with_metadata
+            replace(job, statistics=_archived_statistics(services, job, stored.get(job.id))),
+            with_meta_data=query.with_metadata,
         )
         for job in page.jobs
     ]
@@ -185,13 +185,18 @@ def _missing_data(services: Services, job: Job, data: JobData, names: list[str] 
     return gaps_to_json(found, zone=None) | gaps_to_json(unknown, zone=None)
 
 
-def _archived_statistics(services: Services, job: Job) -> dict[str, MetricStatistic] | None:
-    """The statistics of an archived job; None if it has none or its file is damaged, so that the list still works."""
+def _archived_statistics(
+    services: Services, job: Job, stored: dict[str, MetricStatistic] | None
+) -> dict[str, MetricStatistic] | None:
+    """The statistics of an archived job, from its file if the database does not have them.
+
+    None if it has none or its file is damaged, so that the list still works.
+    """
     if job.monitoring_status != MonitoringStatus.ARCHIVED:
         return None
     key = JobKey(job.cluster, job.job_id, job.start_time)
     try:
-        statistics = services.archive.load_meta(key).statistics
+        statistics = services.archive.load_meta(key).statistics if stored is None else stored
     except (ArchiveError, NotFound) as error:
         logger.warning("no statistics in list job=%d cluster=%s error=%s", job.job_id, job.cluster, error)
         return None

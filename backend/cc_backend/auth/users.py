@@ -1,7 +1,7 @@
 """Accounts: names, roles, projects, passwords."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import argon2
@@ -22,6 +22,7 @@ MAX_NAME_LENGTH = 100
 RESERVED_NAMES = frozenset({"global", "admin", "private", "anonymous", ".", ".."})
 LOGIN_FAILED = "unknown user or wrong password"
 _FORBIDDEN_IN_NAMES = frozenset("/:,")
+_BATCH = 900  # variables in a statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,15 @@ class Users:
         """The names of accounts whose real name contains the text, sorted, at most `limit`."""
         rows = UserRow.select(UserRow.name).where(UserRow.full_name.contains(text)).order_by(UserRow.name).limit(limit)
         return tuple(str(name) for (name,) in rows.tuples().execute(self._database))
+
+    def real_names(self, names: Sequence[str]) -> dict[str, str]:
+        """Account -> real name, of those of these accounts that exist and have one."""
+        found: dict[str, str] = {}
+        for begin in range(0, len(names), _BATCH):
+            some = UserRow.name.in_(names[begin : begin + _BATCH])
+            rows = UserRow.select(UserRow.name, UserRow.full_name).where(some, UserRow.full_name != "")
+            found.update(rows.tuples().execute(self._database))
+        return found
 
     def _row(self, name: str) -> UserRow | None:
         for row in UserRow.select().where(UserRow.name == name).execute(self._database):

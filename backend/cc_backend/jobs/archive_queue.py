@@ -16,6 +16,7 @@ from cc_backend.jobs.job_rows import (
     read_queued_jobs,
     replace_footprint,
 )
+from cc_backend.jobs.stored_statistics import StoredStatistics
 from cc_backend.jobs.tables import UNARCHIVED, JobRow, LateHostRow
 from cc_backend.model import Job, JobState, Judgement, MonitoringStatus, RowRule
 from cc_common.error_codes import ErrorCode
@@ -30,6 +31,7 @@ class ArchiveQueue:
     def __init__(self, database: Database, reader: JobReader | None = None) -> None:
         self._database = database
         self._reader = reader or JobReader(database)
+        self._statistics = StoredStatistics(database)
 
     def queued_jobs(self, *, after: int = 0, limit: int = QUEUE_BATCH) -> list[Job]:
         """A batch of the durable queue: finished jobs that wait to be archived, oldest first.
@@ -55,7 +57,7 @@ class ArchiveQueue:
         return int(query.scalar(self._database))
 
     def finish(self, job: Job, *, late_hosts: Collection[str] = ()) -> None:
-        """Mark a job as archived, and store its energy, footprint and judgement; `late_hosts` may still send samples.
+        """Mark a job as archived, and store what was computed of it; `late_hosts` may still send samples.
 
         Raises:
             NotFound: there is no such finished job.
@@ -75,6 +77,7 @@ class ArchiveQueue:
             if not changed:
                 raise NotFound(f"there is no finished job with the id {job.id}", code=ErrorCode.JOB_UNKNOWN)
             replace_footprint(self._database, job.id, job.footprint)
+            self._statistics.store(job.id, job.statistics)
             self._forget_late_hosts(job.id)
             for hostname in late_hosts:
                 LateHostRow.insert(job=job.id, hostname=hostname).execute(self._database)

@@ -6,7 +6,8 @@
 | `numNodes`, `numHWThreads`, `numAccelerators` | a range of integers; a single one is both ends |
 | `energy` | a range of numbers in kWh |
 | `stat` | `<metric>_<avg, min or max>-<range>`; may be repeated, all must hold |
-| `tag` | the id of a tag, or `type:name`; several are alternatives |
+| `tag` | the id of a tag, or `type:name`; several are alternatives, or with `tagMatch=all` all must be there |
+| `noTag` | as `tag`: jobs with none of these |
 | `shared` | `none`, `single_user` or `multi_user`; several are alternatives |
 | `schedule` | `interactive` or `batch`: whether the job is called `interactive` |
 | `verdict` | a level, or `none` for jobs that are not judged; several, also separated by commas, are alternatives |
@@ -45,6 +46,8 @@ FILTER_NAMES = (
     "energy",
     "stat",
     "tag",
+    "tagMatch",
+    "noTag",
     "shared",
     "schedule",
     "verdict",
@@ -61,7 +64,7 @@ FILTER_NAMES = (
     "projectMatch",
 )
 """All known parameter names."""
-REPEATABLE = frozenset({"verdict", "stat", "tag", "shared", "dbId", "jobId", "node", "user", "project"})
+REPEATABLE = frozenset({"verdict", "stat", "tag", "noTag", "shared", "dbId", "jobId", "node", "user", "project"})
 MAX_VALUES = 1000
 """Maximum values of one parameter, such as jobs that were picked by hand."""
 MAX_STATS = 16
@@ -73,6 +76,7 @@ SCHEDULES = ("interactive", "batch")
 NOT_JUDGED_CHOICE = "none"
 VERDICTS = (*(level.value for level in Level), NOT_JUDGED_CHOICE)
 MATCHES = ("eq", "contains", "in")
+TAG_MATCHES = ("any", "all")
 _MAX_DIGITS = 18  # fit the database
 _STAT = re.compile(r"([A-Za-z0-9_.:]{1,128}_(?:avg|min|max))-(.+)")
 _TAG = re.compile(r"(?P<id>[0-9]{1,18})|(?P<type>[^:]+):(?P<name>.+)")
@@ -104,7 +108,10 @@ def parse_filters(pairs: Iterable[Parameter], base: JobFilter | None = None) -> 
     for name, (field, read_all) in _LISTS.items():
         if name in values:
             changes[field] = read_all(name, values[name])
-    parse_tags(values.get("tag", ()))
+    for name in ("tag", "noTag"):
+        parse_tags(values.get(name, ()), name)
+    for text in values.get("tagMatch", ()):
+        parse_choice("tagMatch", text, TAG_MATCHES)
     return replace(base or JobFilter(), **changes, **_name_filters(values))
 
 
@@ -166,7 +173,7 @@ def expand_host_lists(texts: Sequence[str]) -> tuple[str, ...]:
         raise invalid_parameter(f"'node' must be a host or a list such as n[01-04]: {error}") from None
 
 
-def parse_tags(texts: Iterable[str]) -> tuple[TagSelector, ...]:
+def parse_tags(texts: Iterable[str], parameter: str = "tag") -> tuple[TagSelector, ...]:
     """Tags given by id or by `type:name`.
 
     Raises:
@@ -176,7 +183,7 @@ def parse_tags(texts: Iterable[str]) -> tuple[TagSelector, ...]:
     for text in texts:
         match = _TAG.fullmatch(text)
         if match is None:
-            raise invalid_parameter(f"'tag' must be the id of a tag or type:name, not '{text[:40]}'")
+            raise invalid_parameter(f"'{parameter}' must be the id of a tag or type:name, not '{text[:40]}'")
         number = match["id"]
         found.append(
             TagSelector(int(number)) if number else TagSelector(None, match["type"].strip(), match["name"].strip())

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import peewee
@@ -12,10 +13,10 @@ from cc_backend.jobs.tables import NOT_JUDGED, STOP_TIME, FootprintRow, JobHostR
 from cc_backend.model import MAX_UNLIMITED_RUN_S, MIN_START_S, OVERDUE_GRACE_S, JobState, Level, RowRule
 from cc_common.error_codes import ErrorCode
 
-_MAX_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 INTERACTIVE = "interactive"
 """The name that Slurm gives to interactive jobs."""
-_FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
+FOOTPRINT_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}_(avg|min|max)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,52 @@ class FootprintRange:
     to_value: float | None = None
 
 
+class TextOperator(StrEnum):
+    """How a text of a job is compared; the three that look for a part treat upper and lower case alike."""
+
+    EQ = "eq"
+    NEQ = "neq"
+    CONTAINS = "contains"
+    STARTS_WITH = "startsWith"
+    ENDS_WITH = "endsWith"
+    IN = "in"
+
+
+TEXT_FIELDS = {
+    "user": JobRow.user,
+    "project": JobRow.project,
+    "jobName": JobRow.name,
+    "cluster": JobRow.cluster,
+    "subCluster": JobRow.sub_cluster,
+    "partition": JobRow.partition,
+    "node": JobHostRow.hostname,
+    "jobId": JobRow.job_id,
+}
+"""The fields that a `TextMatch` may name, by their JSON keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """Filter by a text: `field` is a key of `TEXT_FIELDS`; `in` takes several values, the other operators one.
+
+    A job matches by `node` if one of its hosts does. An `in` without values matches no job.
+    """
+
+    field: str
+    operator: TextOperator
+    values: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class JobFilter:
     """Conditions on jobs, all of which must hold; empty and None set none, entries of one list are alternatives.
 
     Times and durations are seconds, energy is kWh, ranges are inclusive. `text` matches a part of job name, user name
     or project, a whole host name, and, if it is a number, the start of job and array ids; the jobs of `text_users`
-    match as well. `hosts` are whole names, `*_contains` match a part of a name; the job ran at the time `ran_at_s`;
-    `ids` are database ids; `tags` are ids of tags, and None (unlike empty) matches no job. In `verdicts` None stands
-    for jobs that are not judged. `ended_from_s` excludes running jobs.
+    match as well. `hosts` are whole names, `*_contains` match a part of a name; the job ran at the time `ran_at_s`,
+    or at some time from `ran_from_s` to `ran_to_s`; `ids` are database ids. `tags` are ids of tags, of which a job has
+    one, and None (unlike empty) matches no job; of each group of `all_tags` it has one, of `no_tags` none. In
+    `verdicts` None stands for jobs that are not judged. `ended_from_s` excludes running jobs.
     """
 
     states: tuple[JobState, ...] = ()
@@ -58,6 +96,8 @@ class JobFilter:
     energy_from: float | None = None
     energy_to: float | None = None
     ran_at_s: int | None = None
+    ran_from_s: int | None = None
+    ran_to_s: int | None = None
     interactive: bool | None = None
     text: str = ""
     text_users: tuple[str, ...] = ()
@@ -71,11 +111,19 @@ class JobFilter:
     job_id: int | None = None
     array_job_id: int | None = None
     tags: tuple[int, ...] | None = ()
+    all_tags: tuple[tuple[int, ...], ...] = ()
+    no_tags: tuple[int, ...] = ()
     verdicts: tuple[Level | None, ...] = ()
     ended_from_s: int | None = None
     footprint: tuple[FootprintRange, ...] = ()
+    texts: tuple[TextMatch, ...] = ()
     overdue: bool = False
     """Only overdue jobs, see `Job.is_overdue`."""
+
+    def ran_windows(self) -> list[tuple[int | None, int | None]]:
+        """The spans of time of each of which a job must have run in some part."""
+        at, between = (self.ran_at_s, self.ran_at_s), (self.ran_from_s, self.ran_to_s)
+        return [window for window in (at, between) if window != (None, None)]
 
 
 def visible_condition(row_rule: RowRule) -> Any:
@@ -138,9 +186,10 @@ def filter_conditions(job_filter: JobFilter, now_s: int, hidden: HiddenValues | 
         found.append(_text_condition(job_filter.text, job_filter.text_users))
     if job_filter.overdue:
         found.append(_overdue_condition(now_s))
-    if job_filter.ran_at_s is not None:
-        later = JobRow.start_time + duration_term(now_s) >= job_filter.ran_at_s
-        found += [JobRow.start_time <= job_filter.ran_at_s, later]
+    for from_s, to_s in job_filter.ran_windows():
+        found += _between(JobRow.start_time, None, to_s)
+        found += _between(JobRow.start_time + duration_term(now_s), from_s, None)
+    found += [_text_match_condition(match) for match in job_filter.texts]
     return [*found, *_relation_conditions(job_filter, hidden)]
 
 
@@ -154,7 +203,10 @@ def _relation_conditions(job_filter: JobFilter, hidden: HiddenValues | None) -> 
     if job_filter.tags is None:
         found.append(peewee.SQL("1 = 0"))
     elif job_filter.tags:
-        found.append(JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(job_filter.tags))))
+        found.append(_has_tag(job_filter.tags))
+    found += [_has_tag(group) for group in job_filter.all_tags]
+    if job_filter.no_tags:
+        found.append(~_has_tag(job_filter.no_tags))
     found += _outcome_conditions(job_filter)
     for entry in job_filter.footprint:
         inside = [FootprintRow.key == entry.key, *_between(FootprintRow.value, entry.from_value, entry.to_value)]
@@ -187,6 +239,30 @@ def _name_conditions(job_filter: JobFilter) -> list[Any]:
     if job_filter.interactive is not None:
         found.append(JobRow.name == INTERACTIVE if job_filter.interactive else JobRow.name != INTERACTIVE)
     return found
+
+
+def _has_tag(tags: tuple[int, ...]) -> Any:
+    return JobRow.id.in_(JobTagRow.select(JobTagRow.job).where(JobTagRow.tag.in_(tags)))
+
+
+def _text_match_condition(match: TextMatch) -> Any:
+    """The SQL condition of a text filter; peewee escapes the wildcards of LIKE."""
+    column: Any = TEXT_FIELDS[match.field]
+    if not match.values:
+        return peewee.SQL("1 = 0")
+    value = match.values[0]
+    if match.field == "jobId":
+        column = column.cast("TEXT")
+    conditions = {
+        TextOperator.EQ: lambda: column == value,
+        TextOperator.NEQ: lambda: column != value,
+        TextOperator.CONTAINS: lambda: column.contains(value),
+        TextOperator.STARTS_WITH: lambda: column.startswith(value),
+        TextOperator.ENDS_WITH: lambda: column.endswith(value),
+        TextOperator.IN: lambda: column.in_(match.values),
+    }
+    condition = conditions[match.operator]()
+    return _on_host(condition) if match.field == "node" else condition
 
 
 def _on_host(term: Any) -> Any:
@@ -234,7 +310,7 @@ def order_terms(order: str, *, descending: bool, now_s: int, hidden: HiddenValue
         )  # NULL is the minimum, as in SQLite
     elif order in _SORTABLE:
         term = _SORTABLE[order]
-    elif _FOOTPRINT_KEY.fullmatch(order):
+    elif FOOTPRINT_KEY.fullmatch(order):
         term = FootprintRow.select(FootprintRow.value).where(FootprintRow.job == JobRow.id, FootprintRow.key == order)
         if hidden is not None:
             term = term.where(JobRow.cluster.not_in(sorted(hidden.clusters_of(footprint_metric(order)))))
@@ -284,13 +360,13 @@ def _text_condition(text: str, users: tuple[str, ...]) -> Any:
     found |= _on_host(JobHostRow.hostname == text)
     if users:
         found |= JobRow.user.in_(users)
-    if text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_ID:
-        for low, high in _prefix_ranges(int(text)):
+    if text.isascii() and text.isdigit() and 0 < int(text) <= MAX_ID:
+        for low, high in prefix_ranges(int(text)):
             found |= JobRow.job_id.between(low, high) | JobRow.array_job_id.between(low, high)
     return found
 
 
-def _prefix_ranges(digits: int) -> list[tuple[int, int]]:
+def prefix_ranges(digits: int) -> list[tuple[int, int]]:
     """Minimum and maximum of the integers that start with these digits, for each length that fits the database."""
     ranges = [(digits * 10**more, (digits + 1) * 10**more - 1) for more in range(19)]
-    return [(low, min(high, _MAX_ID)) for low, high in ranges if low <= _MAX_ID]
+    return [(low, min(high, MAX_ID)) for low, high in ranges if low <= MAX_ID]

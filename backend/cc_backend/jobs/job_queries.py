@@ -1,6 +1,8 @@
 """Queries of the job table for people and programs, each under the row rule of the caller."""
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +10,12 @@ import peewee
 
 from cc_backend.archive.folders import MAX_JOB_ID
 from cc_backend.clusters import ClusterRegistry
-from cc_backend.db.database import Database
+from cc_backend.db.database import Database, not_storable
 from cc_backend.errors import InvalidInput, NotAllowed, NotFound
+from cc_backend.jobs.column_filters import ColumnFilter
+from cc_backend.jobs.column_orders import ColumnOrder
 from cc_backend.jobs.filters import (
+    MAX_ID,
     FootprintRange,
     JobFilter,
     order_terms,
@@ -18,6 +23,7 @@ from cc_backend.jobs.filters import (
     visible_and_matching,
     visible_condition,
 )
+from cc_backend.jobs.job_columns import JobColumns
 from cc_backend.jobs.job_rows import JobReader, job_columns
 from cc_backend.jobs.restricted_metrics import HiddenValues, job_without_restricted_metrics
 from cc_backend.jobs.tables import JobRow
@@ -28,6 +34,7 @@ __all__ = ["ALL_ON_ONE_PAGE", "Facets", "FootprintRange", "JobFilter", "JobListP
 
 ALL_ON_ONE_PAGE = -1
 _MAX_FACET_VALUES = 1000
+_BATCH = 900  # variables in a statement
 _STATES = frozenset(map(str, JobState))
 
 
@@ -53,11 +60,16 @@ class JobQueries:
     """Finds jobs for people and programs."""
 
     def __init__(
-        self, database: Database, clusters: ClusterRegistry | None = None, reader: JobReader | None = None
+        self,
+        database: Database,
+        clusters: ClusterRegistry | None = None,
+        reader: JobReader | None = None,
+        columns: JobColumns | None = None,
     ) -> None:
         self._database = database
         self._clusters = ClusterRegistry({}) if clusters is None else clusters
         self._reader = reader or JobReader(database)
+        self._columns = columns
 
     def find(
         self,
@@ -83,7 +95,19 @@ class JobQueries:
         """
         if page < 1 or (items_per_page < 1 and items_per_page != ALL_ON_ONE_PAGE):
             raise InvalidInput("page and items per page must be 1 or more")
-        hidden = self._hidden_values(row_rule)
+        if page * items_per_page > MAX_ID:
+            raise not_storable()
+        hidden = self.hidden_values(row_rule)
+        with self._column_filter(row_rule, now_s, hidden) as by_columns:
+            if by_columns is not None:
+                found = by_columns.matching(job_filter)
+                is_all = items_per_page == ALL_ON_ONE_PAGE
+                first, count = (0, None) if is_all else ((page - 1) * items_per_page, items_per_page)
+                in_order = ColumnOrder(by_columns)
+                ids = in_order.page(found, order, descending=descending, first=first, count=count)
+                total = by_columns.count(found)
+        if by_columns is not None:
+            return JobListPage(self._read(ids.tolist(), row_rule, now_s, with_meta_data=with_meta_data), total)
         conditions = visible_and_matching(row_rule, job_filter, now_s, hidden)
         query = JobRow.select(*job_columns(with_meta_data=with_meta_data)).where(*conditions)
         query = query.order_by(*order_terms(order, descending=descending, now_s=now_s, hidden=hidden))
@@ -96,7 +120,10 @@ class JobQueries:
 
     def count(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> int:
         """Number of visible jobs that match."""
-        return self._count(visible_and_matching(row_rule, job_filter, now_s, self._hidden_values(row_rule)))
+        with self._column_filter(row_rule, now_s, self.hidden_values(row_rule)) as by_columns:
+            if by_columns is not None:
+                return by_columns.count(by_columns.matching(job_filter))
+        return self._count(visible_and_matching(row_rule, job_filter, now_s, self.hidden_values(row_rule)))
 
     def get(self, id_: int, row_rule: RowRule, *, now_s: int) -> Job:
         """The job with this database id.
@@ -131,6 +158,14 @@ class JobQueries:
 
     def facets(self, row_rule: RowRule) -> Facets:
         """The clusters, partitions, users and projects of the visible jobs, at most 1000 each."""
+        with self._column_filter(row_rule, 0, None) as by_columns:
+            if by_columns is not None:
+                found = by_columns.matching(JobFilter())
+                lists = (
+                    sorted(value for (value,) in by_columns.count_by([name], found) if value)
+                    for name in ("cluster", "partition", "user", "project")
+                )
+                return Facets(*(tuple(values[:_MAX_FACET_VALUES]) for values in lists))
         return Facets(
             clusters=self._distinct_values(JobRow.cluster, row_rule),
             partitions=self._distinct_values(JobRow.partition, row_rule),
@@ -152,13 +187,36 @@ class JobQueries:
         query = JobRow.select(JobRow.id).where(these, JobRow.monitoring_status == MonitoringStatus.ARCHIVED)
         return query.limit(1).scalar(self._database) is not None
 
+    @contextmanager
+    def _column_filter(
+        self, row_rule: RowRule, now_s: int, hidden: HiddenValues | None
+    ) -> Iterator[ColumnFilter | None]:
+        """Filters over the columns in memory; None without them, or while they are first read."""
+        if self._columns is None:
+            yield None
+            return
+        with self._columns.current() as columns:
+            if columns is None:
+                yield None
+            else:
+                yield ColumnFilter(columns, self._database, row_rule, now_s=now_s, hidden=hidden)
+
+    def _read(self, ids: Sequence[int], row_rule: RowRule, now_s: int, *, with_meta_data: bool) -> list[Job]:
+        """The jobs with these ids, in this order."""
+        found: dict[int, Job] = {}
+        for begin in range(0, len(ids), _BATCH):
+            query = JobRow.select(*job_columns(with_meta_data=with_meta_data))
+            query = query.where(JobRow.id.in_(ids[begin : begin + _BATCH]))
+            found.update((job.id, job) for job in self._reader.read(query, now_s))
+        return self._without_restricted([found[id_] for id_ in ids if id_ in found], row_rule)
+
     def _without_restricted(self, jobs: list[Job], row_rule: RowRule) -> list[Job]:
         """The jobs without the values that this row rule hides."""
         if not row_rule.hides_restricted:
             return jobs
         return [job_without_restricted_metrics(job, self._clusters.restriction_test(job)) for job in jobs]
 
-    def _hidden_values(self, row_rule: RowRule) -> HiddenValues | None:
+    def hidden_values(self, row_rule: RowRule) -> HiddenValues | None:
         """The values that this row rule allows neither to filter nor to sort by; None if there are none."""
         if not row_rule.hides_restricted:
             return None
@@ -173,7 +231,11 @@ class JobQueries:
         return int(JobRow.select(peewee.fn.COUNT(JobRow.id)).where(*conditions).scalar(self._database))
 
     def _count_by(self, wanted: JobFilter, rows: RowRule, now_s: int, *columns: Any) -> dict[tuple[str, ...], int]:
-        conditions = visible_and_matching(rows, wanted, now_s, self._hidden_values(rows))
+        hidden = self.hidden_values(rows)
+        with self._column_filter(rows, now_s, hidden) as by_columns:
+            if by_columns is not None:
+                return by_columns.count_by([column.name for column in columns], by_columns.matching(wanted))
+        conditions = visible_and_matching(rows, wanted, now_s, hidden)
         query = JobRow.select(*columns, peewee.fn.COUNT(JobRow.id)).where(*conditions)
         return {tuple(keys): count for *keys, count in query.group_by(*columns).tuples().execute(self._database)}
 

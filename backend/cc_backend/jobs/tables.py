@@ -108,6 +108,16 @@ class ClusterConfigRow(peewee.Model):
         indexes = ((("cluster", "digest"), True),)
 
 
+class JobChangeRow(peewee.Model):
+    """An entry of the log of changed jobs, written by triggers only; the job may no longer exist."""
+
+    seq = peewee.AutoField()
+    job = IntegerField()
+
+    class Meta:
+        table_name = "job_change"
+
+
 class JobHostRow(peewee.Model):
     """A host of a job, to find jobs by node."""
 
@@ -145,6 +155,27 @@ class FootprintRow(peewee.Model):
         primary_key = peewee.CompositeKey("job", "key")
         without_rowid = True
         indexes = ((("key", "value"), False),)
+
+
+class MetricListRow(peewee.Model):
+    """Metrics with their units, as JSON text, whose statistics many jobs have in this order."""
+
+    id = peewee.AutoField()
+    document = TextField(unique=True)
+
+    class Meta:
+        table_name = "metric_list"
+
+
+class JobStatisticsRow(peewee.Model):
+    """The statistics of the metrics of an archived job, packed by `stored_statistics`."""
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False, primary_key=True)
+    metric_list = peewee.ForeignKeyField(MetricListRow, lazy_load=False, index=False)
+    numbers = peewee.BlobField()
+
+    class Meta:
+        table_name = "job_statistics"
 
 
 class TagRow(peewee.Model):
@@ -253,10 +284,13 @@ class NodeStateRow(peewee.Model):
 
 ALL = (
     JobRow,
+    JobChangeRow,
     ClusterConfigRow,
     JobHostRow,
     LateHostRow,
     FootprintRow,
+    MetricListRow,
+    JobStatisticsRow,
     TagRow,
     JobTagRow,
     MetaChangeRow,

@@ -12,6 +12,7 @@ from cc_backend.jobdata.gaps import explainer_for
 from cc_backend.jobs.detection_queue import DETECTION_BATCH
 from cc_backend.jobs.overdue_jobs import end_overdue_jobs
 from cc_backend.maintenance.archiver import Archiver, ArchivingPolicy
+from cc_backend.maintenance.backfill_statistics import StatisticsBackfill
 from cc_backend.maintenance.meta_updater import MetaUpdater
 from cc_backend.maintenance.reload_clusters import reload_clusters
 from cc_backend.maintenance.running_footprints import STEP_EVERY_S, FootprintRefresher
@@ -23,11 +24,13 @@ ARCHIVE_EVERY_S = 2.0
 CHECKPOINT_EVERY_S = 1.0
 CLUSTERS_EVERY_S = 5.0
 IDEMPOTENCY_KEYS_EVERY_S = 300.0
+JOB_COLUMNS_EVERY_S = 60.0
 JUDGE_EVERY_S = 2.0
 META_EVERY_S = 2.0
 INTEGRITY_EVERY_S = 10.0
 NODE_STATES_EVERY_S = 3600.0
 OVERDUE_JOBS_EVERY_S = 600.0
+STATISTICS_EVERY_S = 5.0
 SESSIONS_EVERY_S = 3600.0
 TAG_EVERY_S = 2.0
 MAX_TAG_BATCHES = 50
@@ -38,6 +41,7 @@ TOKENS_EVERY_S = 60.0
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
     """All periodic tasks of a backend; long ones end early when `stopping` is set."""
     archiver = make_archiver(services)
+    backfill = StatisticsBackfill(services.stored_statistics, services.job_queries, services.archive, services.now_s)
     refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
 
     def archive() -> None:
@@ -75,6 +79,16 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask("footprints", leading(footprints), STEP_EVERY_S, needs_complete_store=True),
         PeriodicTask("judgements", leading(judgements), JUDGE_EVERY_S, needs_complete_store=True, thread="judging"),
         *_tagging_tasks(services, stopping),
+        PeriodicTask(
+            "job columns",
+            partial(services.job_columns.maintain, stopping.is_set),
+            JOB_COLUMNS_EVERY_S,
+            first_run_s=0.0,
+            thread="job columns",
+        ),
+        PeriodicTask(
+            "statistics", leading(partial(backfill.step, stopping.is_set)), STATISTICS_EVERY_S, thread="job columns"
+        ),
         *store_tasks(
             services,
             services.running_jobs.retention_holds,

@@ -81,13 +81,14 @@ def watch_database(
     generations: ClusterGenerations,
     now_s: Callable[[], int],
     has_store: bool,
+    on_replaced: Callable[[], None],
 ) -> DatabaseWatch:
     """A watch that lets the server go on with a backup put in place of its SQLite file.
 
     With PostgreSQL it shares the work with the watches of other processes, of which one `has_store`, the samples.
 
-    Accepted are files of the same installation and schema version. Generations of cluster configurations may have
-    other numbers in them, so these are recorded again.
+    Accepted are files of the same installation and schema version; then `on_replaced` is called. Generations of
+    cluster configurations may have other numbers in them, so these are recorded again.
     """
     if not isinstance(database, SqliteDatabase):
         return retry_while_locked(lambda: _watch_postgres(database, has_store=has_store))
@@ -97,6 +98,8 @@ def watch_database(
 
     def reload() -> None:
         record_database_file(lock_file, path)
+        record_database_file(lock_file, database.path)
+        on_replaced()
         generations.load.cache_clear()
         cluster_files.mark_changed()  # the next check of the cluster.json files does the rest
         try:

@@ -17,6 +17,7 @@ _LABELS = {
     "energy": "energy",
     "stat": "footprint",
     "tag": "tag",
+    "noTag": "without tag",
     "shared": "nodes are",
     "schedule": "kind",
     "verdict": "verdict",
@@ -47,8 +48,9 @@ def label_filter(name: str, values: Sequence[str], match: str, tag_names: Mappin
         return label, format_range(*filter_parameters.RANGES[name][2](name, values[0]), _RANGE_FORMATS[name])
     if name == "stat":
         return label, " and ".join(format_stat_filter(value) for value in values)
-    if name == "tag":
-        return label, _join_alternatives([_tag_label(value, tag_names) for value in values])
+    if name in ("tag", "noTag"):
+        words = [_tag_label(value, tag_names) for value in values]
+        return label, " and ".join(words) if match == "all" else _join_alternatives(words)
     if name in _VALUE_LABELS:
         return label, _join_alternatives([_VALUE_LABELS[name](value) for value in values])
     if name == "dbId":

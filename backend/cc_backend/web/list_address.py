@@ -246,6 +246,8 @@ def _filters(args: MultiDict[str, str]) -> tuple[Parameter, ...]:
     for name, usual in _USUAL_MATCH.items():
         if values.get(name) == [usual] or len(values.get(name.removesuffix("Match"), ())) != 1:
             values.pop(name, None)
+    if values.get("tagMatch") == [filter_parameters.TAG_MATCHES[0]] or len(values.get("tag", ())) < 2:  # noqa: PLR2004
+        values.pop("tagMatch", None)
     return tuple((name, value) for name in filter_parameters.FILTER_NAMES for value in values.get(name, ()))
 
 

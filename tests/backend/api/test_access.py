@@ -157,8 +157,18 @@ def _is_shown(answer: Any) -> bool:
     return answer.status_code == 200 and ("Meta" in document or document["data"] is not None)
 
 
+def statistics_route(site: Any, headers: dict[str, str]) -> set[int]:
+    counted = set()
+    for number in (101, 102):
+        answer = site.client.get(f"/userapi/jobs/statistics/?jobId={number}", headers=headers).get_json()
+        if answer["statistics"]["totalJobs"]:
+            counted.add(number)
+    return counted
+
+
 READERS = {
     "list": list_route,
+    "statistics": statistics_route,
     "one": one_by_one(lambda site, number, headers: site.client.get(f"/userapi/jobs/{number}", headers=headers)),
     "post": one_by_one(
         lambda site, number, headers: site.client.post(f"/userapi/jobs/{number}", json=[], headers=headers)
@@ -204,6 +214,7 @@ def test_a_users_token_with_the_scope_read_sees_own_jobs_but_no_nodes(two_owners
 
 def test_every_reader_route_is_among_those_tested() -> None:
     tested = {"list_jobs", "get_job", "get_job_with_named_metrics", "get_job_metrics", "list_used_nodes"}
+    tested |= {"show_statistics"}
     assert {route.view.__name__ for route in READS_JOBS} == tested
 
 

@@ -130,6 +130,12 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/jobs/?user=zoe&state=running&state=completed"),
     ),
     "/userapi/jobs/": (Asked("/userapi/jobs/"), Asked("/userapi/jobs/?cluster=heron")),
+    "/api/jobs/statistics/": (
+        Asked("/api/jobs/statistics/?group-by=user"),
+        Asked("/api/jobs/statistics/?group-by=partition&cluster=heron"),
+        Asked("/api/jobs/statistics/?metric=z_metric"),
+    ),
+    "/userapi/jobs/statistics/": (Asked("/userapi/jobs/statistics/?group-by=project"),),
     "/api/jobs/<job_id>/": (
         Asked("/api/jobs/{running}/?all-metrics=true"),
         Asked("/api/jobs/{archived}/?all-metrics=true"),

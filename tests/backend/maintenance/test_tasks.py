@@ -24,6 +24,8 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "archived tags and meta data": (2, False, "archiving"),
         "footprints": (1, True, "upkeep"),
         "judgements": (2, True, "judging"),
+        "job columns": (60, False, "job columns"),
+        "statistics": (5, False, "job columns"),
         "upkeep": (60, False, "upkeep"),
         "snapshot": (1800, False, "upkeep"),
         "lost files": (1, False, "upkeep"),

@@ -9,7 +9,7 @@ from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.http.guard import current_caller, page_etag
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobListPage
-from cc_backend.jobs.tags import resolve_tag_ids
+from cc_backend.jobs.tag_filters import with_tags
 from cc_backend.services import Services, current_services
 from cc_backend.web.list_address import ListAddress, is_canonical, parse_list_address
 from cc_backend.web.search_text import ParsedSearch, parse_search
@@ -58,9 +58,13 @@ def show_jobs() -> Response:
 
 def job_filter(services: Services, query: ListAddress, search: ParsedSearch) -> JobFilter:
     """The filter for the job queries, of the query and the search text."""
-    wanted = replace(
+    wanted = with_tags(
         query.to_filter(services.now_s()),
-        tags=resolve_tag_ids(services.database, current_caller(), query.values("tag")),
+        services.database,
+        current_caller(),
+        tags=query.values("tag"),
+        no_tags=query.values("noTag"),
+        has_all=query.value("tagMatch") == "all",
     )
     if search.real_name:
         # no account has an empty name: this finds no job

@@ -13,7 +13,7 @@ from cc_backend.web.list_address import TIME_RANGES, ListAddress, suggest_parame
 from cc_backend.wording.format import local_time
 from cc_backend.wording.labels import STATE_WORDS, lower_first
 
-_MATCHES = {"user": "userMatch", "project": "projectMatch", "node": "nodeMatch"}
+_MATCHES = {"tag": "tagMatch", "user": "userMatch", "project": "projectMatch", "node": "nodeMatch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _plain_pills(query: ListAddress) -> Iterator[Pill]:
 
 
 def _filter_pills(query: ListAddress) -> Iterator[Pill]:
-    names = visible_tag_names() if query.values("tag") else {}
+    names = visible_tag_names() if query.values("tag") or query.values("noTag") else {}
     for name in dict.fromkeys(name for name, _ in query.filters):
         if name in _MATCHES.values():
             continue
