@@ -20,6 +20,7 @@ from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobs import tables as job_tables
 from cc_backend.jobs.job_changes import change_log_statements
 from cc_backend.jobs.job_columns import WATCHED_COLUMNS
+from cc_backend.jobs.node_state_times import TIME_COLUMNS, recompute_state_times
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +174,13 @@ def _store_statistics(database: Database) -> None:
         peewee.SchemaManager(model, database).create_all(safe=True)
 
 
+def _add_node_state_times(database: Database) -> None:
+    """Each state of a node knows how long the node was in each state before."""
+    for column in TIME_COLUMNS:
+        _add_column(database, "node_state", column, "BIGINT NOT NULL DEFAULT 0")
+    recompute_state_times(database)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -185,6 +193,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _add_detections,
     _log_job_changes,
     _store_statistics,
+    _add_node_state_times,
 )
 
 LATEST_VERSION = len(_UPGRADES)

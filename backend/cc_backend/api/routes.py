@@ -12,6 +12,7 @@ from cc_backend.api import (
     jobs,
     machine_states,
     node_states,
+    nodes,
     write,
 )
 from cc_backend.auth.permissions import Permission
@@ -80,6 +81,9 @@ ROUTES = (
         machine_states.store_machine_state,
         Permission.NODES_WRITE,
     ),
+    Route(GET, "/api/nodes/", nodes.list_nodes, Permission.NODES_READ),
+    Route(GET, "/api/nodes/shares/", nodes.get_node_shares, Permission.NODES_READ),
+    Route(GET, "/api/nodes/<cluster>/<host>/", nodes.get_node, Permission.NODES_READ),
     Route(GET, "/healthz", health.show_health, Permission.PUBLIC, Lane.MONITORING),
     Route(GET, "/metrics", health.show_metrics, Permission.PUBLIC, Lane.MONITORING),
 )

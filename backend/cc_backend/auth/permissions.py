@@ -15,7 +15,7 @@ There are three kinds of callers:
 | JOBS_READ_OWN | - | service, api + user, manager, support or admin | read, jobs, admin |
 | JOBS_WRITE | - | service, admin+api | jobs, admin |
 | JOBS_ADMIN | - | service, admin+api | admin |
-| NODES_READ | - | service, admin+api | read, jobs, admin (service, admin, support only) |
+| NODES_READ | - | service, admin+api, support+api | read, jobs, admin (service, admin, support only) |
 | NODES_WRITE | - | service, admin+api | jobs, admin |
 | CLUSTERS_READ | - | service, admin+api | read, jobs, admin |
 | METRICS_WRITE | - | service, admin+api | write, admin |
@@ -157,6 +157,10 @@ def _is_user_class(caller: Caller) -> bool:
     return caller.is_service or (Role.API in caller.roles and bool(caller.roles & own))
 
 
+def _is_node_reader(caller: Caller) -> bool:
+    return Role.API in caller.roles and caller.sees_nodes
+
+
 def _anybody(_: Caller) -> bool:
     return True
 
@@ -180,7 +184,7 @@ _RULES = {
     Permission.JOBS_READ_OWN: _Rule(None, _is_user_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.JOBS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
     Permission.JOBS_ADMIN: _Rule(None, _is_admin_class, _scopes()),
-    Permission.NODES_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS), whole_site=True),
+    Permission.NODES_READ: _Rule(None, _is_node_reader, _scopes(TokenScope.READ, TokenScope.JOBS), whole_site=True),
     Permission.NODES_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.JOBS)),
     Permission.CLUSTERS_READ: _Rule(None, _is_admin_class, _scopes(TokenScope.READ, TokenScope.JOBS)),
     Permission.METRICS_WRITE: _Rule(None, _is_admin_class, _scopes(TokenScope.WRITE)),

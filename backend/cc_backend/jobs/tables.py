@@ -262,7 +262,11 @@ class NodeRow(peewee.Model):
 
 
 class NodeStateRow(peewee.Model):
-    """State of a node from `time_s` until its next row, as reported, with the health of its metrics."""
+    """State of a node from `time_s` until its next row, as reported, with the health of its metrics.
+
+    `allocated_s` to `down_s` are the seconds that the node was in each state before this row: the time in a state
+    between two moments is a difference of two rows, however many lie between them.
+    """
 
     id = peewee.BigAutoField()
     node = peewee.ForeignKeyField(NodeRow, on_delete="CASCADE", lazy_load=False, index=False)
@@ -276,6 +280,11 @@ class NodeStateRow(peewee.Model):
     memory_allocated = BigIntegerField(default=0)
     gpus_allocated = BigIntegerField(default=0)
     jobs_running = BigIntegerField(default=0)
+    allocated_s = BigIntegerField(default=0)
+    reserved_s = BigIntegerField(default=0)
+    idle_s = BigIntegerField(default=0)
+    mixed_s = BigIntegerField(default=0)
+    down_s = BigIntegerField(default=0)
 
     class Meta:
         table_name = "node_state"

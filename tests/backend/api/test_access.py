@@ -66,8 +66,9 @@ def test_a_service_and_an_administrators_token_pass_everywhere(site: Any, roles:
 
 
 @pytest.mark.parametrize("roles", [("api", "user"), ("api", "manager"), ("api", "support")], ids=str)
-def test_a_users_token_passes_under_userapi_only(site: Any, roles: tuple[str, ...]) -> None:
-    assert let_in(answers(site, site.headers(*roles))) == paths_of(Permission.JOBS_READ_OWN)
+def test_a_users_token_passes_under_userapi_only_and_a_supporters_to_nodes(site: Any, roles: tuple[str, ...]) -> None:
+    nodes = {Permission.NODES_READ} if "support" in roles else set()
+    assert let_in(answers(site, site.headers(*roles))) == paths_of(Permission.JOBS_READ_OWN, *nodes)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,7 @@ def test_a_users_token_passes_under_userapi_only(site: Any, roles: tuple[str, ..
                 Permission.JOBS_READ,
                 Permission.JOBS_READ_OWN,
                 Permission.CLUSTERS_READ,
+                Permission.NODES_READ,
             },
         ),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cc_backend.api.job_list_query import PARAMETERS
+from cc_backend.api.nodes import LIST_PARAMETERS, NODE_PARAMETERS, SHARE_PARAMETERS
 from cc_backend.api.routes import ROUTES
 from cc_backend.http.routing import Route
 
@@ -30,6 +31,11 @@ def test_every_route_is_described(text: str, method: str, path: str) -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_parameter_of_the_job_list_is_described(text: str, name: str) -> None:
     assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("name", sorted({*LIST_PARAMETERS, *NODE_PARAMETERS, *SHARE_PARAMETERS}))
+def test_every_parameter_of_nodes_is_described(text: str, name: str) -> None:
+    assert f"`{name}`" in text.partition("## Clusters and nodes")[2].partition("\n## ")[0]
 
 
 def test_no_route_is_described_that_does_not_exist(text: str) -> None:

@@ -80,7 +80,7 @@ def test_a_session_opens_pages_and_no_routes_of_programs(roles: str, allowed: se
         ("user", {P.PUBLIC, P.PAGE}),
         ("user api", {P.PUBLIC, P.PAGE, P.JOBS_READ_OWN}),
         ("manager api", {P.PUBLIC, P.PAGE, P.JOBS_READ_OWN}),
-        ("support api", {P.PUBLIC, P.PAGE, P.JOBS_READ_OWN}),
+        ("support api", {P.PUBLIC, P.PAGE, P.NODES_READ, P.JOBS_READ_OWN}),
         ("api anonymous", {P.PUBLIC, P.PAGE}),
         ("api root", {P.PUBLIC, P.PAGE}),
     ],

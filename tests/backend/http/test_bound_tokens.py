@@ -39,6 +39,7 @@ def stop(**more: Any) -> dict[str, Any]:
 
 TAGS = [{"type": "note", "name": "zz_tag"}]
 NODES = {"cluster": "heron", "nodes": [{"hostname": "hn01", "states": ["DOWN"]}]}
+NODES_OF_BOTH = {"cluster": "heron", "nodes": [{"hostname": host, "states": ["IDLE"]} for host in ("hn01", "hn02")]}
 HEALTH = {"cluster": "heron", "nodes": ["hn01"], "metric-names": ["z_metric"], "with-reasons": True}
 START = {
     "cluster": "heron",
@@ -161,6 +162,17 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/jobs/used_nodes/?ts=9999999999&cluster=heron"),
     ),
     "/api/clusters/": (Asked("/api/clusters/"), Asked("/api/clusters/?cluster=heron")),
+    "/api/nodes/": (Asked("/api/nodes/"), Asked("/api/nodes/?cluster=heron"), Asked("/api/nodes/?node=hn01")),
+    "/api/nodes/shares/": (
+        Asked("/api/nodes/shares/?by=node"),
+        Asked("/api/nodes/shares/?cluster=heron&by=node"),
+        Asked("/api/nodes/shares/?cluster=tern&cluster=heron"),
+    ),
+    "/api/nodes/<cluster>/<host>/": (
+        Asked("/api/nodes/heron/hn02/"),
+        Asked("/api/nodes/heron/hn02/?at={time}"),
+        Asked("/api/nodes/tern/hn02/?at={time}"),
+    ),
     "/metrics": (Asked("/metrics"),),
     "/healthz": (Asked("/healthz"),),
     "/": (Asked("/"),),
@@ -269,6 +281,7 @@ def two(site_of: Callable[..., Any], tern: dict[str, Any]) -> TwoClusters:
     ]
     site.write(*lines)
     site.write("zz_misspelt,cluster=heron,hostname=hn01 value=1", "load_one,cluster=zzz_cluster,hostname=x value=1")
+    site.client.post("/api/nodestate/", json=NODES_OF_BOTH, headers=site.headers())
     site.clock.advance(600)
     site.stop_job(job_id=500, cluster="heron")
     assert site.archive() == [done]

@@ -96,7 +96,7 @@ def test_logins_that_are_over_are_removed(site: Any) -> None:
     assert site.services.sessions.purge(site.clock()) == 0
 
 
-@pytest.mark.parametrize(("retention", "kept"), [({"age": 24}, 1), ({"age": 24, "policy": "move"}, 2), ({}, 2)])
+@pytest.mark.parametrize(("retention", "kept"), [({"age": 24}, 1), ({"age": 24, "policy": "move"}, 3), ({}, 3)])
 def test_old_node_states_are_removed(site_of: Any, retention: dict[str, Any], kept: int) -> None:
     site = site_of(settings={"main": {"nodestate-retention": retention}})
     headers = site.headers()
