@@ -139,6 +139,19 @@ def _load_helper(name: str) -> Any:
     return sys.modules[module]
 
 
+@pytest.fixture(scope="session")
+def reference_files() -> Any:
+    """The module tests/backend/referencefile.py: writes job databases as ClusterCockpit 1.5 has them."""
+    name = "cockpit_test_referencefile"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "tests/backend/referencefile.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

@@ -4,6 +4,7 @@ __all__ = (
     "caller",
     "client_address",
     "csrf",
+    "imported_passwords",
     "known_browsers",
     "passwords",
     "permissions",

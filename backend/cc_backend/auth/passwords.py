@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from cc_backend.auth.imported_passwords import is_imported_hash, matches_imported_hash
 from cc_backend.errors import InvalidInput, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -89,8 +90,19 @@ class Passwords:
         except UnicodeEncodeError as error:
             raise InvalidInput("the password has characters that cannot be encoded as UTF-8") from error
 
-    def matches(self, stored: str | None, password: str) -> bool:
-        """Whether the password matches the stored hash; False, after the same time, if there is none."""
+    def matches(self, stored: str | None, password: str, *, has_imported: bool = False) -> bool:
+        """Whether the password matches the stored hash; False, after the same time, if there is none.
+
+        With `has_imported`, some account has a hash of ClusterCockpit 1.5: then both kinds are checked for every
+        account, so that the time does not say which accounts have one.
+        """
+        if not has_imported:
+            return self._matches(stored, password)
+        is_imported = is_imported_hash(stored)
+        fits = self._matches(None if is_imported else stored, password)
+        return matches_imported_hash(stored if is_imported else None, password) or fits
+
+    def _matches(self, stored: str | None, password: str) -> bool:
         dummy = self._dummy()  # created at the very first login, not at the first unknown name
         try:
             # No account has a password that is too long; verify something of the same cost.
@@ -104,7 +116,8 @@ class Passwords:
 
     def rehash_if_outdated(self, stored: str, password: str) -> str | None:
         """A new hash with the present parameters, None if the stored one has them."""
-        return self._hasher.hash(password) if self._hasher.check_needs_rehash(stored) else None
+        is_outdated = is_imported_hash(stored) or self._hasher.check_needs_rehash(stored)
+        return self._hasher.hash(password) if is_outdated else None
 
     def _dummy(self) -> str:
         """The hash of a random password."""

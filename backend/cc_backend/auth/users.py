@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import argon2
 
 from cc_backend.auth.caller import Role
+from cc_backend.auth.imported_passwords import is_imported_hash
 from cc_backend.auth.login_throttle import LoginAttempt, LoginThrottle
 from cc_backend.auth.passwords import HashSlots, LoginsBusy, Passwords
 from cc_backend.auth.tables import KnownBrowserRow, RemovedUserRow, SessionRow, TokenRow, UserRow
@@ -63,6 +64,7 @@ class Users:
         roles: Collection[str],
         *,
         password: str | None = None,
+        password_hash: str | None = None,
         projects: Collection[str] = (),
         full_name: str = "",
         email: str = "",
@@ -71,13 +73,17 @@ class Users:
     ) -> User:
         """Create an account. Without a password it cannot log in, as intended for service accounts.
 
+        `password_hash` is the hash of a password from ClusterCockpit 1.5, see `imported_passwords`.
+
         Raises:
             InvalidInput: the name, a role, a project or the password is not allowed; the text says why.
             Conflict: the name is taken.
         """
         validate_name(name)
         user = User(name, _validated_roles(roles), _validated_projects(roles, projects), full_name, email, source)
-        hashed = None if password is None else self._passwords.hash(password)
+        if password_hash is not None and not is_imported_hash(password_hash):
+            raise InvalidInput("the password hash is not one of ClusterCockpit 1.5 (bcrypt, cost 4 to 14)")
+        hashed = password_hash if password is None else self._passwords.hash(password)
         with self._database.write():
             if self.find(name) is not None:
                 raise Conflict(f"the account '{name}' exists already")
@@ -258,8 +264,9 @@ class Users:
         row = self._row(name)
         stored: str | None = row.password if row is not None else None
         try:
+            has_imported = self._has_imported_hashes()
             with self._slots.slot(known_browser=bool(browser)):
-                fits = self._passwords.matches(stored, password)
+                fits = self._passwords.matches(stored, password, has_imported=has_imported)
         except LoginsBusy:
             self._throttle.refund(taken, now_s=now_s)
             raise
@@ -291,6 +298,11 @@ class Users:
             rows = UserRow.select(UserRow.name, UserRow.full_name).where(some, UserRow.full_name != "")
             found.update(rows.tuples().execute(self._database))
         return found
+
+    def _has_imported_hashes(self) -> bool:
+        """Whether an account still has a password hash of ClusterCockpit 1.5."""
+        query = UserRow.select(UserRow.name).where(UserRow.password.startswith("$2")).limit(1)
+        return query.scalar(self._database) is not None
 
     def _row(self, name: str) -> UserRow | None:
         for row in UserRow.select().where(UserRow.name == name).execute(self._database):

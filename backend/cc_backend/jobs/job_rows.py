@@ -11,7 +11,7 @@ from cc_backend.db.database import Database
 from cc_backend.db.fields import JSONField
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
-from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobHostRow, JobRow, JobTagRow, TagRow
+from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobRow, JobTagRow, TagRow
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
 from cc_common.job_document import resource_document
 
@@ -39,9 +39,16 @@ _QUEUE_COLUMN_NAMES = tuple(field.name for field in QUEUE_COLUMNS)
 # Constant statements, which SQLite compiles once: composing one took longer than running it.
 _FIELDS = {field.name: field for field in JobRow._meta.sorted_fields}  # noqa: SLF001 - as above
 _INSERTED = tuple(name for name in _FIELDS if name != JobRow.id.name)
+
+
+def _insert_statement(names: Iterable[str]) -> str:
+    columns = [f'"{_FIELDS[name].column_name}"' for name in names]
+    return f"INSERT INTO job ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - columns
+
+
+_INSERT_JOB = _insert_statement(_INSERTED)
+_INSERT_JOB_WITH_ID = _insert_statement((*_INSERTED, JobRow.id.name))
 _JSON_FIELDS = tuple(field for field in _FIELDS.values() if isinstance(field, JSONField))
-_INSERT_JOB = f"""INSERT INTO job ({", ".join(f'"{_FIELDS[name].column_name}"' for name in _INSERTED)})
-VALUES ({", ".join("?" for _ in _INSERTED)})"""  # noqa: S608 - names of columns
 _INSERT_HOST = "INSERT INTO job_host (job_id, hostname) VALUES (?, ?)"
 _FOOTPRINT = 'SELECT job_id, "key", value FROM job_footprint WHERE job_id = ?'
 JOB_COLUMNS_SQL = ", ".join(f'"{field.column_name}"' for field in _COLUMNS)
@@ -144,14 +151,13 @@ def insert_jobs(database: Database, jobs: Sequence[Job]) -> Sequence[int]:
     numbered = list(zip(ids, jobs, strict=True))
     hosts = [(id_, name) for id_, job in numbered for name in _hostnames(job)]
     values = [(id_, key, value) for id_, job in numbered for key, value in (job.footprint or {}).items()]
-    fields = (JobHostRow.job, JobHostRow.hostname)
-    footprint_fields = (FootprintRow.job, FootprintRow.key, FootprintRow.value)
-    for batch in _batches(numbered, _BATCH):
-        JobRow.insert_many([{"id": id_, **_job_to_columns(job)} for id_, job in batch]).execute(database)
-    for batch in _batches(hosts, _BATCH):
-        JobHostRow.insert_many(batch, fields).execute(database)
-    for batch in _batches(values, _BATCH):
-        FootprintRow.insert_many(batch, footprint_fields).execute(database)
+    for statement, rows in (
+        (_INSERT_JOB_WITH_ID, [(*_stored_values(job), id_) for id_, job in numbered]),
+        (_INSERT_HOST, hosts),
+        (_INSERT_FOOTPRINT, values),
+    ):
+        if rows:
+            database.execute_many(statement, rows)
     return ids
 
 

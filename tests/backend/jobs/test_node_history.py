@@ -198,11 +198,22 @@ def test_damaged_rows_make_no_time_that_is_not_there(report: Reports, history: N
     report(T, tn0001="IDLE")
     report(T + 60, tn0001="DOWN")
     with database.write():
-        NodeStateRow.update(idle_s=10**12, down_s="much").where(NodeStateRow.time_s == T + 60).execute(database)
+        NodeStateRow.update(idle_s=10**12).where(NodeStateRow.time_s == T + 60).execute(database)
     assert sum(seconds(history, T, T + 100).values()) == 100
     with database.write():
         recompute_state_times(database)
     assert seconds(history, T, T + 100) == {"idle": 60, "down": 40}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has whole numbers only
+def test_a_text_in_place_of_a_number_is_an_unknown_time(
+    report: Reports, history: NodeHistory, database: Database
+) -> None:
+    report(T, tn0001="IDLE", tn0002="IDLE")
+    with database.write():
+        database.run_sql("UPDATE node_state SET idle_s = 'much' WHERE node_id = 1")
+    report(T + 60, tn0001="DOWN", tn0002="DOWN")
+    assert seconds(history, T, T + 100) == {"idle": 60, "down": 40, "unknown": 100}
 
 
 def test_times_of_a_database_of_before_are_computed_by_its_upgrade(
