@@ -67,7 +67,15 @@ STAFF_ONLY = {
     "/metrics": "/metrics",
 }
 # Nothing of any job is in these.
-SAME_FOR_ALL = {"/login", "/healthz", "/assets/<version>/<path:name>"}
+SAME_FOR_ALL = {
+    "/login",
+    "/healthz",
+    "/assets/<version>/<path:name>",
+    "/api/openapi.json",
+    "/api/docs/",
+    "/monitoring/user/<name>",
+    "/search",
+}
 FALLBACKS = {"unknown"}
 
 

@@ -1,7 +1,11 @@
 """The whole API of the backend as one blueprint."""
 
-from flask import Blueprint
+from typing import cast
 
+from flask import Blueprint, Flask
+from flask.blueprints import BlueprintSetupState
+
+from cc_backend.api import documentation
 from cc_backend.api.routes import ROUTES
 from cc_backend.http import fallback, problems
 from cc_backend.http.routing import install_routes
@@ -15,4 +19,9 @@ def blueprint() -> Blueprint:
     request_metrics.install_request_metrics(api)
     install_routes(api, ROUTES, has_fallback=True)
     fallback.install_fallback(api)
+    api.record_once(_describe_routes)
     return api
+
+
+def _describe_routes(state: BlueprintSetupState) -> None:
+    documentation.describe_routes(cast("Flask", state.app), ROUTES)

@@ -3,6 +3,7 @@
 from cc_backend.api import (
     bulk_events,
     clusters,
+    documentation,
     health,
     job_events,
     job_meta_data,
@@ -86,4 +87,6 @@ ROUTES = (
     Route(GET, "/api/nodes/<cluster>/<host>/", nodes.get_node, Permission.NODES_READ),
     Route(GET, "/healthz", health.show_health, Permission.PUBLIC, Lane.MONITORING),
     Route(GET, "/metrics", health.show_metrics, Permission.PUBLIC, Lane.MONITORING),
+    Route(GET, "/api/openapi.json", documentation.get_openapi, Permission.PUBLIC),
+    Route(GET, "/api/docs/", documentation.show_api, Permission.PUBLIC),
 )

@@ -7,6 +7,7 @@ __all__ = (
     "fallback",
     "guard",
     "ingest",
+    "openapi",
     "presented_token",
     "problems",
     "query_string",

@@ -82,7 +82,7 @@ def _both_forms(path: str) -> tuple[str, str]:
 
 
 def _endpoint(route: Route) -> str:
-    path = "_".join(part.strip("<>") for part in route.path.split("/") if part)
+    path = "_".join(part.strip("<>") for part in route.path.replace(".", "_").split("/") if part)
     return f"{'_or_'.join(route.methods).lower()}_{path}"
 
 

@@ -197,7 +197,14 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
 }
 
 # Routes that show nothing of any cluster: they are the same for everybody.
-SAME_FOR_ALL = {"/login", "/assets/<version>/<path:name>", "/monitoring/user/<name>", "/search"}
+SAME_FOR_ALL = {
+    "/api/docs/",
+    "/api/openapi.json",
+    "/assets/<version>/<path:name>",
+    "/login",
+    "/monitoring/user/<name>",
+    "/search",
+}
 # The answer to addresses that are no routes.
 FALLBACKS = {"unknown"}
 
