@@ -9,7 +9,7 @@ from typing import Any
 
 from joserfc import jwt
 
-from cc_backend.auth.caller import Caller, TokenScope
+from cc_backend.auth.caller import Caller, Role, TokenScope
 from cc_backend.auth.permissions import grantable_scopes
 from cc_backend.auth.signatures import ALGORITHM, EdDSAOnly, SignatureVerifier, VerifiedToken
 from cc_backend.auth.tables import TokenRow, UserRow
@@ -199,7 +199,7 @@ class Tokens:
             raise _account_disabled(verified.caller.name)
         if now_s - stored_integer(last_used_s) >= _USED_RESOLUTION_S:
             self._mark_used(verified.jti, int(now_s))
-        held = verified.caller.roles & frozenset(stored_strings(parse_stored_json(roles)))
+        held = _remaining_roles(verified.caller.roles, frozenset(stored_strings(parse_stored_json(roles))))
         return replace(verified.caller, roles=held, projects=stored_strings(parse_stored_json(projects)))
 
     def _issued_elsewhere(self, verified: VerifiedToken) -> Caller:
@@ -218,7 +218,7 @@ class Tokens:
             raise _account_disabled(caller.name)
         if self._validate_user:
             return replace(caller, roles=roles, projects=projects)
-        return replace(caller, roles=caller.roles & roles)
+        return replace(caller, roles=_remaining_roles(caller.roles, roles))
 
     def _was_removed(self, verified: VerifiedToken) -> bool:
         """Whether an account with the token's name was removed after the token was issued."""
@@ -228,6 +228,15 @@ class Tokens:
     def _mark_used(self, jti: str, now_s: int) -> None:
         with self._used_lock:
             self._pending_last_used[jti] = now_s
+
+
+def _remaining_roles(granted: frozenset[str], account: frozenset[str]) -> frozenset[str]:
+    """The roles of a token that its account still has.
+
+    `api` alone is a service that sees all jobs: losing the other roles must not make one of a user's token.
+    """
+    remaining = granted & account
+    return frozenset() if remaining == {Role.API} != granted else remaining
 
 
 def _account_gone(name: str) -> NotAuthenticated:

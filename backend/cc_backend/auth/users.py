@@ -206,7 +206,8 @@ class Users:
 
         Raises:
             NotFound: there is no such account.
-            Conflict: the account lacks the role, is the last administrator, or still manages projects.
+            Conflict: the account lacks the role, is the last administrator, still manages projects, or would become a
+                service account.
         """
         role = role.lower()
         with self._database.write():
@@ -217,6 +218,11 @@ class Users:
                 raise Conflict(f"the account '{name}' manages projects; remove these first")
             if role == Role.ADMIN:
                 self._require_other_administrator(user)
+            if user.roles - {role} == {Role.API}:
+                text = (
+                    f"'{name}' would have the role 'api' alone, which sees all jobs; remove that role, or the account"
+                )
+                raise Conflict(text)
             return self._update(user, roles=user.roles - {role}, projects=user.projects)
 
     def add_project(self, name: str, project: str) -> User:

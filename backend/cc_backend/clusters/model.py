@@ -19,7 +19,7 @@ CATCH_ALL = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverridableConfig:
-    """What a metric and its entries for subclusters say alike; missing keys are 0, empty or false."""
+    """Fields that a metric and its entries for subclusters share; missing keys are 0, empty or false."""
 
     peak: float = 0.0
     normal: float = 0.0

@@ -1,6 +1,6 @@
 """The views of cc-metric-store, for the backend and the program `metric-store`: raw samples, operation of the store.
 
-Each shows and frees only what is of clusters that the caller's token is for. Raises InvalidInput, PayloadError,
+A token that is limited to clusters shows and frees their samples only. The views raise InvalidInput, PayloadError,
 TooLarge and NotAllowed.
 """
 

@@ -79,7 +79,7 @@ class JobTaggerSettings:
 
 @dataclass(frozen=True)
 class ListenSettings:
-    """What `main` has of every server: where and how it listens; HTTPS if it has a certificate."""
+    """Settings of `main` that both servers have: where and how they listen; HTTPS if there is a certificate."""
 
     addr: str = option("localhost:8080", "Address and port to listen on.", env=ADDRESS_VARIABLE)
     threads: int = option(16, "Requests served at the same time.", minimum=1, maximum=256)

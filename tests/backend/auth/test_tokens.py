@@ -344,11 +344,27 @@ def test_a_token_never_has_more_roles_than_its_account_has_now(
     elsewhere = signed(key_texts[0], {"sub": "root1", "roles": ["admin", "api", "support"]})
     assert tokens.verify(token, NOW_S).roles == tokens.verify(elsewhere, NOW_S).roles == {"admin", "api"}
     users.add("root2", ["admin"])
+    users.add_role("root1", "support")
     users.remove_role("root1", "admin")
-    users.add_role("root1", "user")
-    assert tokens.verify(token, NOW_S).roles == tokens.verify(elsewhere, NOW_S).roles == {"api"}
+    assert tokens.verify(token, NOW_S).roles == frozenset()
+    assert tokens.verify(elsewhere, NOW_S).roles == {"api", "support"}
     users.remove_role("root1", "api")
     assert tokens.verify(token, NOW_S).roles == frozenset()
+    assert tokens.verify(elsewhere, NOW_S).roles == {"support"}
+
+
+def test_a_token_of_a_user_never_becomes_one_of_a_service(
+    tokens: Tokens, users: Users, key_texts: tuple[str, str]
+) -> None:
+    """`api` alone sees all jobs, so a token that loses its other roles has none."""
+    users.add("ada", ["user", "api"])
+    token = issue(tokens, users.get("ada"), scopes=None)
+    elsewhere = signed(key_texts[0], {"sub": "ada", "roles": ["user", "api"]})
+    users.add_role("ada", "support")
+    users.remove_role("ada", "user")
+    for one in (token, elsewhere):
+        assert tokens.verify(one, NOW_S).roles == frozenset()
+        assert not tokens.verify(one, NOW_S).is_service
 
 
 def test_a_managers_token_has_the_projects_of_the_account(tokens: Tokens, users: Users) -> None:

@@ -276,6 +276,15 @@ def test_roles_and_projects_change_by_the_rules(users: Users) -> None:
     assert users.remove_role("kmeyer", "manager").roles == {"user"}
 
 
+def test_taking_a_role_away_never_makes_a_service_account(users: Users) -> None:
+    """`api` alone sees all jobs: whoever loses a right must not gain more."""
+    users.add("ada", ["user", "api"])
+    with pytest.raises(Conflict, match="api' alone"):
+        users.remove_role("ada", "user")
+    assert users.get("ada").roles == {"user", "api"}
+    assert users.remove_role("ada", "api").roles == {"user"}
+
+
 def test_changes_that_change_nothing_are_conflicts(users: Users) -> None:
     users.add("kmeyer", ["manager"], projects=["a"])
     with pytest.raises(Conflict):

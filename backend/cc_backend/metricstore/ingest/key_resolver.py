@@ -27,7 +27,7 @@ MAX_CACHES = 256
 """Maximum caches: one for each default cluster and each set of clusters that a sender may write to."""
 
 MAX_KINDS = 20_000
-"""With more kinds of new series (metric and part), their numbers are given anew; jobs are parts that come and go."""
+"""With more kinds of series than this, what is remembered of kinds is forgotten; jobs are parts that come and go."""
 
 _MAX_COUNTED_HOSTS = 10_000
 _KIND_BYTES = 250  # of the entries for a kind of new series

@@ -28,8 +28,8 @@ _ONE_HOST_TAG = 4  # pieces
 class SeriesKinds:
     """Numbers of kinds of series (metric and part). Hosts of a cluster have the same ones, so they outlive a batch.
 
-    So does what their keys have in common: `metrics` by how keys write them, and in `parts` cluster and part by the
-    default cluster of a batch and the tags before and after the host, which are the same for any host.
+    `metrics` leads from a metric as keys write it to its name, `parts` from the default cluster of a batch and the tags
+    before and after the host to the cluster and the part of the host.
     """
 
     def __init__(self) -> None:
@@ -204,7 +204,7 @@ class NewKeys:
 
 
 def _split_at_host(text: bytes) -> tuple[bytes, bytes, bytes]:
-    """Tags before the host, the host, and those after it; nothing unless the host stands there once, as it is."""
+    """Tags before the host, the host, and those after it; empty unless there is one host tag and no escape."""
     pieces = [] if b"\\" in text else _HOST_TAG.split(text)
     if len(pieces) != _ONE_HOST_TAG:
         return b"", b"", b""

@@ -104,6 +104,20 @@ def test_two_keys_of_a_series_in_one_batch_lead_to_one_series(store: MetricStore
     assert held(store) == (1, 1, 2, ["tern"])
 
 
+def test_hosts_of_two_clusters_with_one_name_have_the_metrics_of_their_own_cluster(store: MetricStore) -> None:
+    result = ingest(
+        store,
+        b"load,cluster=heron,hostname=n1 value=1 %d\nload,cluster=tern,hostname=n1 value=2 %d\n" % (T0, T0)
+        + b"load,cluster=heron,hostname=n2 value=3 %d\nload,cluster=tern,hostname=n2 value=4 %d\n" % (T0, T0)
+        + b"flops,cluster=tern,hostname=n2 value=5 %d\nflops,cluster=heron,hostname=n1 value=6 %d\n" % (T0, T0),
+    )
+    assert result.accepted == 5  # heron has no flops
+    assert held(store)[:2] == (4, 5)
+    for cluster, host, value in (("heron", "n1", 1), ("tern", "n1", 2), ("heron", "n2", 3), ("tern", "n2", 4)):
+        (row,) = store.query(cluster, [Query("load", host)], from_s=T0, to_s=T0 + 60)[0]
+        assert row.data.tolist() == [value]
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_hosts_beyond_the_limit_are_counted_and_the_others_kept(kernel: str) -> None:
     store = opened(kernel=kernel, limits=Limits(hosts=2))
