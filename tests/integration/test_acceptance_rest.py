@@ -188,6 +188,7 @@ def test_check_1_the_adapters_list_has_a_job_that_started_a_second_ago(site: Sit
     assert answer.status_code == 200
     (found,) = (one for one in answer.json()["jobs"] if one["jobId"] == job["jobId"])
     assert (found["cluster"], found["jobState"], found["id"]) == (CLUSTER, "running", job["id"])
+    assert found["metaData"] is None
 
 
 def test_check_2_a_start_with_the_adapters_empty_keys_is_201_and_its_repetition_422(site: Site) -> None:

@@ -14,6 +14,7 @@ from cc_backend.cli import (
     cluster_propose,
     cluster_show,
     clusters,
+    import_db,
     serve,
     sessions,
     store,
@@ -32,6 +33,7 @@ app.command("serve")(serve.serve)
 app.command("show-config")(serve.show_config)
 app.command("capacity")(store.capacity)
 app.command("import-checkpoints")(store.import_checkpoints)
+app.command("import-db")(import_db.import_db)
 app.command("apply-tags")(apply_tags.apply_tags)
 app.add_typer(users.app, name="user")
 app.add_typer(sessions.app, name="session")
