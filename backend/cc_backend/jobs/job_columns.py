@@ -114,13 +114,16 @@ class JobColumns:
     def current(self, *, wait: bool = False) -> Iterator["JobColumns | None"]:
         """The columns as the database is now, for the block only.
 
-        None while they are first read, and while a damaged page of the database cannot be read; with `wait` the
-        block begins when they have been read.
+        None while they are first read, while a damaged page of the database cannot be read, and inside a transaction,
+        which may still be undone; with `wait` the block begins when they have been read.
 
         Raises:
             Unavailable: with `wait`, the database cannot be read.
         """
         with self._lock:
+            if self._database.in_transaction() and not wait:
+                yield None
+                return
             try:
                 self._bring_up_to_date(wait=wait)
             except Unavailable:

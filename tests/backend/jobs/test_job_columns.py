@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -186,6 +187,18 @@ def test_lists_are_served_while_many_jobs_are_first_read(
     assert queries.find(JobFilter(), ALL, now_s=NOW_S).total == 4
     columns.load()
     assert ids(columns) == [1, 2, 3, 4]
+
+
+def test_what_a_transaction_undoes_was_never_seen(columns: JobColumns, database: Database, started: Start) -> None:
+    started(1)
+    assert ids(columns) == [1]
+    with suppress(ZeroDivisionError), database.write():
+        change(database, "UPDATE job SET num_nodes = 5")
+        with columns.current() as current:
+            assert current is None
+        raise ZeroDivisionError
+    change(database, "UPDATE job SET num_nodes = 6")
+    assert value(columns, "num_nodes", 1) == 6
 
 
 def test_a_job_that_changes_while_all_are_first_read_is_read_again(
