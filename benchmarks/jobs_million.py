@@ -302,12 +302,13 @@ def questions(queries: JobQueries, sums: JobStatistics, count: int, now_s: int) 
 
 def over_http(config: Path, asked: Sequence[Question], rounds: int) -> tuple[dict[str, float], dict[str, float], float]:
     """The medians of requests by name, first requests by name, and the memory of the server in MB."""
-    cli("user", "add", "bench", "--role", "admin", "--config", config, given=f"{PASSWORD}\n{PASSWORD}\n")
+    user = f"bench{int(time.time())}"
+    cli("user", "add", user, "--role", "admin", "--config", config, given=f"{PASSWORD}\n{PASSWORD}\n")
     token = cli("token", "create", "reader", "--config", config, "--scope", "read").strip()
     medians, firsts = {}, {}
     with serving([BIN / "cc-backend", "serve", "--config", config], log_level="critical") as (port, pid):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        body = f"username=bench&password={PASSWORD.replace(' ', '+')}"
+        body = f"username={user}&password={PASSWORD.replace(' ', '+')}"
         connection.request("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
         answer = connection.getresponse()
         cookie = session_cookie(answer)

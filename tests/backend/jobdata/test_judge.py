@@ -329,6 +329,7 @@ def test_a_finding_that_cannot_be_read_spoils_neither_list_nor_page(site: Site, 
 def test_a_database_from_before_judgements_were_kept_gets_their_columns(site: Site) -> None:
     id_ = site.archived_job(minutes=5)
     database = site.services.database
+    database.first_row("DROP TRIGGER job_change_update")
     for index in ("job_verdict", "job_rules", "job_stop"):
         database.first_row(f"DROP INDEX {index}")
     for column in ("verdict", "finding", "more_findings", "lost_core_hours", "lost_gpu_hours", "judged_s", "rules"):
