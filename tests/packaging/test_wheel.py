@@ -33,6 +33,12 @@ def test_the_wheel_carries_pages_and_their_scripts_ready(wheel: Path) -> None:
     assert "cc_backend/web/static/packed/css/tokens.css.zst" in names
 
 
+def test_the_wheel_carries_the_known_applications_and_the_rules_of_job_classes(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "cc_backend/taggers/applications.toml" in names
+    assert "cc_backend/taggers/rules/parameters.json" in names
+
+
 def test_the_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/", 1)[0] for name in archive.namelist()}
