@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from cc_backend.jobs.detection_queue import DETECTION_BATCH, queue_detection, queued_detections
+from cc_backend.jobs.job_rows import insert_job, read_tags
 from cc_backend.maintenance.store_tasks import BackgroundWork
 from cc_backend.maintenance.tasks import periodic_tasks
-from cc_backend.model import RowRule
+from cc_backend.model import Job, Resource, RowRule
 from cc_backend.runtime.periodic import PeriodicTask, TaskFailedError
 
 
@@ -116,3 +118,17 @@ def test_the_end_takes_a_last_snapshot_and_leaves_no_log(site: Any, tmp_path: Pa
     background.stop()
     assert snapshots(tmp_path) == 1
     assert list(tmp_path.rglob("*.wal")) == []
+
+
+def test_applications_are_detected_if_taggers_are_enabled_many_in_one_run(site_of: Any) -> None:
+    site = site_of(settings={"main": {"enable-job-taggers": True}})
+    database = site.services.database
+    ids = [site.start_job(jobId=number, metaData={"jobName": "x", "jobScript": "gmx mdrun"}) for number in (1, 2)]
+    with database.write():
+        for number in range(1000, 1000 + 2 * DETECTION_BATCH):
+            job = Job(number, "tern", "u", "p", 1_760_000_400, (Resource("tn01"),), 1, sub_cluster="std")
+            queue_detection(database, insert_job(database, job))
+    (task,) = [task for task in periodic_tasks(site.services, threading.Event()) if task.name == "applications of jobs"]
+    task.run()
+    assert queued_detections(database) == []
+    assert [[tag.name for tag in tags] for tags in read_tags(database, ids).values()] == [["gromacs"], ["gromacs"]]
