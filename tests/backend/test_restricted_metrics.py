@@ -64,6 +64,9 @@ STAFF_ONLY = {
     "/api/healthcheck/": "/api/healthcheck/",
     "/api/jobs/used_nodes/": "/api/jobs/used_nodes/?ts=9999999999",
     "/api/machine_state/<cluster>/<host>/": "/api/machine_state/tern/tn01/",
+    "/api/nodes/": "/api/nodes/",
+    "/api/nodes/shares/": "/api/nodes/shares/",
+    "/api/nodes/<cluster>/<host>/": "/api/nodes/tern/tn01/",
     "/metrics": "/metrics",
 }
 # Nothing of any job is in these.

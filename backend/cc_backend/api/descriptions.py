@@ -13,6 +13,7 @@ from cc_backend.http.routing import Route
 from cc_backend.jobs.filter_parameters import REPEATABLE, SCHEDULES, SHARED, VERDICTS
 from cc_backend.jobs.job_removal import KeptTags
 from cc_backend.jobs.job_statistics import DURATION_BINS, SORTS, GroupBy
+from cc_backend.jobs.node_states import SchedulerState
 
 _RANGE: Schema = {"type": "string", "examples": ["2-8", "lessthan-8", "morethan-2"]}
 _POSITIVE: Schema = {"type": "integer", "minimum": 1}
@@ -147,6 +148,38 @@ _LIST_CLUSTERS = Description(
 _STORE_NODE_STATES = Description(
     body=Body(schemas.NODE_STATES), success=Success("what was stored", schemas.NODE_STATES_STORED)
 )
+_NODES = (
+    Parameter("cluster", NAME, "nodes of these clusters", is_repeatable=True),
+    Parameter("subCluster", NAME, "nodes of these subclusters", is_repeatable=True),
+    Parameter("node", TEXT, "hosts or host lists", is_repeatable=True),
+)
+_RANGE_OF_TIME = (
+    Parameter("from", TIME, "the begin, by default a day before the end"),
+    Parameter("to", TIME, "the end, now by default"),
+)
+_LIST_NODES = Description(
+    (
+        *_NODES,
+        Parameter("state", {"type": "string", "enum": list(map(str, SchedulerState))}, "in these", is_repeatable=True),
+        Parameter("page", _POSITIVE, "the page, from 1"),
+        Parameter("items-per-page", _POSITIVE, "nodes on a page, 1000 by default"),
+    ),
+    success=Success("a page", schemas.NODE_LIST),
+)
+_GET_NODE = Description(
+    (*_RANGE_OF_TIME, Parameter("at", TIME, "also its state and jobs at this time")),
+    success=Success("the node", schemas.NODE_HISTORY),
+)
+_GET_NODE_SHARES = Description(
+    (
+        *_NODES,
+        *_RANGE_OF_TIME,
+        Parameter(
+            "by", {"type": "string", "enum": ["cluster", "subCluster", "node"]}, "the groups, clusters by default"
+        ),
+    ),
+    success=Success("seconds and shares of all and of each group", schemas.NODE_SHARES),
+)
 _GET_MACHINE_STATE = Description(success=Success("the document as it was sent", {}))
 _STORE_MACHINE_STATE = Description(body=Body({}), success=Success("stored", status=HTTPStatus.CREATED))
 _SHOW_HEALTH = Description(success=Success("healthy", record(("status",), status=TEXT)))
@@ -190,6 +223,9 @@ _BY_ROUTE: Mapping[str, Description] = {
     "GET /api/clusters/": _LIST_CLUSTERS,
     "POST /api/nodestate/": _STORE_NODE_STATES,
     "POST /api/healthcheck/": _STORE_NODE_STATES,
+    "GET /api/nodes/": _LIST_NODES,
+    "GET /api/nodes/shares/": _GET_NODE_SHARES,
+    "GET /api/nodes/<cluster>/<host>/": _GET_NODE,
     "GET /api/machine_state/<cluster>/<host>/": _GET_MACHINE_STATE,
     "POST /api/machine_state/<cluster>/<host>/": _STORE_MACHINE_STATE,
     "GET /healthz": _SHOW_HEALTH,

@@ -231,6 +231,26 @@ NODE_STATES = record(
 NODE_STATES_STORED = record(
     ("accepted", "rejected", "unknownHosts"), accepted=COUNT, rejected=COUNT, unknownHosts=array(TEXT)
 )
+NODE_LIST = record(
+    ("nodes", "items", "page", "total", "states"),
+    nodes=array(by_name({})),
+    items=COUNT,
+    page=COUNT,
+    total=COUNT,
+    states=by_name(COUNT),
+)
+NODE_HISTORY = record(
+    ("node", "from", "to", "history", "truncated"),
+    **{"node": by_name({}), "from": TIME, "to": TIME, "history": array(by_name({})), "truncated": FLAG},
+    at=record(("time", "jobs"), time=TIME, jobs=array(component("Job")), totalJobs=COUNT),
+)
+NODE_SHARES = record(
+    ("from", "to", "nodes", "unknownHosts", "seconds", "shares", "groups"),
+    **{"from": TIME, "to": TIME, "nodes": COUNT, "unknownHosts": array(TEXT)},
+    seconds=by_name(COUNT),
+    shares=by_name(NUMBER),
+    groups=array(by_name({})),
+)
 SAMPLE_QUERY = record(
     ("cluster", "from", "to"),
     **{"cluster": NAME, "from": INTEGER, "to": INTEGER, "with-stats": FLAG, "with-data": FLAG, "with-padding": FLAG},

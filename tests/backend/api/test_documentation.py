@@ -95,6 +95,9 @@ def test_what_is_answered_fits_the_document(site: Any, document: dict[str, Any])
     archived = site.archived_job(tags=[{"type": "app", "name": "wave"}], footprint={"load_one_avg": 1.5})
     running = site.start_job(jobId=7)
     headers = site.headers()
+    nodes = {"cluster": "tern", "nodes": [{"hostname": "tn01", "states": ["IDLE"]}]}
+    assert site.client.post("/api/nodestate/", json=nodes, headers=headers).status_code == 200
+    site.clock.advance(60)
     get = site.client.get
     for path, address in (
         ("/api/jobs/", "/api/jobs/?with-metadata"),
@@ -105,6 +108,9 @@ def test_what_is_answered_fits_the_document(site: Any, document: dict[str, Any])
         ("/api/jobs/metrics/{job_id}/", "/api/jobs/metrics/999"),
         ("/api/jobs/statistics/", "/api/jobs/statistics?metric=load_one"),
         ("/api/jobs/statistics/", "/api/jobs/statistics?group-by=user"),
+        ("/api/nodes/", "/api/nodes"),
+        ("/api/nodes/shares/", "/api/nodes/shares"),
+        ("/api/nodes/{cluster}/{host}/", f"/api/nodes/tern/tn01?at={int(site.clock()) - 1}"),
         ("/api/jobs/used_nodes/", "/api/jobs/used_nodes?ts=9999999999"),
         ("/api/jobs/used_nodes/", "/api/jobs/used_nodes"),
         ("/api/clusters/", "/api/clusters"),
@@ -119,10 +125,7 @@ def test_what_is_answered_fits_the_document(site: Any, document: dict[str, Any])
         ("POST", "/api/jobs/start_job/", "/api/jobs/start_job/", site.start_document(jobId=8)),
         ("POST", "/api/jobs/stop_job/", "/api/jobs/stop_job/", {"jobId": 8, "stopTime": int(site.clock())}),
         ("DELETE", "/api/jobs/delete_job/{job_id}/", f"/api/jobs/delete_job/{archived}", None),
-        (
-            "POST", "/api/nodestate/", "/api/nodestate/",
-            {"cluster": "tern", "nodes": [{"hostname": "tn01", "states": ["IDLE"]}]},
-        ),
+        ("POST", "/api/nodestate/", "/api/nodestate/", nodes),
     ):  # fmt: skip
         check(document, method, path, site.client.open(address, method=method, json=body, headers=headers))
 

@@ -45,6 +45,9 @@ KNOWN = {
     "subCluster": {"enum": ["", "std"]},
     "configuration": {"type": "string", "maxLength": 10},
     "ts": TIMES,
+    "from": {**TIMES, "maximum": START_S + 500},
+    "to": {**TIMES, "minimum": START_S + 510},
+    "node": {"enum": ["tn01", "tn[01-02]"]},
 }
 
 
@@ -55,6 +58,9 @@ def described(site_of: Any) -> Any:
     site.archived_job(tags=[{"type": "app", "name": "wave"}])
     site.start_job(jobId=2)
     site.client.put("/api/machine_state/tern/tn01/", json={}, headers=site.headers())
+    nodes = [{"hostname": host, "states": ["IDLE"]} for host in ("tn01", "tn02")]
+    site.client.post("/api/nodestate/", json={"cluster": "tern", "nodes": nodes}, headers=site.headers())
+    site.clock.advance(60)
     return site
 
 
