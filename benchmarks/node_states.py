@@ -133,16 +133,17 @@ def shares_of_a_month(nodes: int) -> None:
             ("times of all nodes, 7 days in between", BEGIN_S + MONTH_S // 3, BEGIN_S + MONTH_S // 3 + 7 * 86_400),
         ):
             taken_s = []
-            for _ in range(5):
-                begin_s = time.perf_counter()
+            for _ in range(7):
+                begin_s = time.process_time()
                 found = history.times(NodeFilter(clusters=("tarn",)), from_s, to_s)
-                taken_s.append(time.perf_counter() - begin_s)
+                taken_s.append(time.process_time() - begin_s)
             assert len(found) == nodes
             assert sum(sum_times(found).values()) == nodes * (to_s - from_s)
-            print(f"{what:40}{1000 * min(taken_s):8.0f} ms")
-        begin_s = time.perf_counter()
+            print(f"{what:40}{1000 * min(taken_s):8.0f} ms of a processor")
+        begin_s = time.process_time()
         spans, _ = history.spans("tarn", "n00001", BEGIN_S, BEGIN_S + MONTH_S, limit=10_000)
-        print(f"{f'history of a node, {len(spans)} entries':40}{1000 * (time.perf_counter() - begin_s):8.0f} ms")
+        taken_ms = 1000 * (time.process_time() - begin_s)
+        print(f"{f'history of a node, {len(spans)} entries':40}{taken_ms:8.0f} ms of a processor")
         database.close_all()
 
 

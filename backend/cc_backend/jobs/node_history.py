@@ -6,6 +6,7 @@ is not known is time in an unknown state: before the first kept row, and without
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import sub
 from typing import Any, NamedTuple
 
 import peewee
@@ -127,7 +128,9 @@ def sum_times(nodes: Iterable[NodeTimes]) -> dict[SchedulerState, int]:
     return dict(zip(STATES, total or [0] * len(STATES), strict=True))
 
 
-_WIDTH = 3 + len(TIME_COLUMNS)
+_NODE_COLUMNS = 5
+_LAST_ROW = _NODE_COLUMNS + 3 + len(TIME_COLUMNS)
+_NO_TIMES = [0] * len(STATES)
 
 
 def _time_columns(row: Any) -> list[Any]:
@@ -148,25 +151,29 @@ def _first_row() -> Any:
 
 def _node_times(row: Sequence[Any], from_s: int, to_s: int) -> NodeTimes:
     """The times before the row at the end less those before the row at the beginning, and the time within both."""
-    cluster, sub_cluster, hostname, latest_id, seen_s, *columns = row
-    first_id, first_s, first_state, *before = columns[:_WIDTH]
-    last_id, last_s, last_state, *after = columns[_WIDTH:]
-    seconds = [0] * len(STATES)
+    cluster, sub_cluster, hostname, latest_id, seen_s = row[:_NODE_COLUMNS]
+    first_id, first_s, first_state, *before = row[_NODE_COLUMNS:_LAST_ROW]
+    last_id, last_s, last_state, *after = row[_LAST_ROW:]
+    seconds = _NO_TIMES
     if last_id is not None:  # there was a report before the end
         try:
-            begin_s = _known_until(first_id == latest_id, first_s, seen_s, max(from_s, first_s))
-            end_s = _known_until(last_id == latest_id, last_s, seen_s, to_s)
-            seconds = [then - now for now, then in zip(before, after, strict=True)] + [0]
-            seconds[_STATE_INDEX.get(last_state, _UNKNOWN)] += end_s - last_s
-            seconds[_STATE_INDEX.get(first_state, _UNKNOWN)] -= begin_s - first_s
+            seconds = [*map(sub, after, before), 0]
+            seconds[_STATE_INDEX.get(last_state, _UNKNOWN)] += _known_s(last_id == latest_id, last_s, seen_s, to_s)
+            if from_s > first_s:
+                known_s = _known_s(first_id == latest_id, first_s, seen_s, from_s)
+                seconds[_STATE_INDEX.get(first_state, _UNKNOWN)] -= known_s
+            seconds[_UNKNOWN] = 0
         except TypeError:  # a damaged row
-            seconds = [0] * len(STATES)
-    seconds[_UNKNOWN] = 0
-    known_s = sum(seconds)
-    if min(seconds) < 0 or known_s > to_s - from_s:  # damaged, or the clock was set back
-        seconds, known_s = [0] * len(STATES), 0
-    seconds[_UNKNOWN] = to_s - from_s - known_s
-    return NodeTimes(cluster, sub_cluster, hostname, seconds)
+            seconds = _NO_TIMES
+    unknown_s = to_s - from_s - sum(seconds)
+    if unknown_s < 0 or min(seconds) < 0:  # damaged, or the clock was set back
+        seconds, unknown_s = _NO_TIMES, to_s - from_s
+    return NodeTimes(cluster, sub_cluster, hostname, [*seconds[:_UNKNOWN], unknown_s])
+
+
+def _known_s(is_latest: bool, begin_s: int, seen_s: int, time_s: int) -> int:  # noqa: FBT001 a fact of the row
+    """How long the state of a row is known, up to a time after its beginning."""
+    return _known_until(is_latest, begin_s, seen_s, time_s) - begin_s
 
 
 def _known_until(is_latest: bool, begin_s: int, seen_s: int, time_s: int) -> int:  # noqa: FBT001 a fact of the row
