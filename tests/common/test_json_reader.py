@@ -70,6 +70,30 @@ def test_depth_is_counted_before_anything_is_parsed_so_that_no_nesting_exhausts_
         parse_json(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, max_bytes=LIMIT)
 
 
+NESTED = st.recursive(
+    st.sampled_from([1, "", "]", '"[{', "\\\\", "}{"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "[", "{"]), inner, max_size=3),
+    max_leaves=60,
+)
+
+
+def depth_of(value: Any) -> int:
+    """The levels of lists and objects."""
+    if not isinstance(value, (list, dict)):
+        return 0
+    return 1 + max(map(depth_of, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@given(value=NESTED, spaces=st.booleans())
+def test_a_value_is_read_at_its_depth_and_refused_one_level_below(value: Any, spaces: bool) -> None:  # noqa: FBT001
+    body = json.dumps([value], indent=1 if spaces else None).encode()
+    depth = depth_of([value])
+    assert parse_json(body, max_bytes=LIMIT, max_depth=depth) == [value]
+    if depth > 1:
+        with pytest.raises(PayloadError, match=f"deeper than {depth - 1} levels"):
+            parse_json(body, max_bytes=LIMIT, max_depth=depth - 1)
+
+
 def test_what_follows_the_first_value_does_not_count_towards_its_depth() -> None:
     assert parse_json(b"[1]" + b"[" * 1000, max_bytes=LIMIT, max_depth=1) == [1]
 

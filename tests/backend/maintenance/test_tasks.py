@@ -132,3 +132,37 @@ def test_applications_are_detected_if_taggers_are_enabled_many_in_one_run(site_o
     task.run()
     assert queued_detections(database) == []
     assert [[tag.name for tag in tags] for tags in read_tags(database, ids).values()] == [["gromacs"], ["gromacs"]]
+
+
+@pytest.mark.parametrize(("grace_s", "state"), [(0, "running"), (600, "failed"), (1_000_000, "running")])
+def test_jobs_beyond_their_time_limit_are_ended_as_the_setting_says(site_of: Any, grace_s: int, state: str) -> None:
+    site = site_of(settings={"main": {"stop-jobs-exceeding-walltime": grace_s}})
+    database_id = site.start_job(walltime=3600)
+    site.clock.advance(3600 + 601)
+    task_of(site, "overdue jobs").run()
+    meta = site.client.get(f"/api/jobs/{database_id}", headers=site.headers()).get_json()["Meta"]
+    assert meta["jobState"] == state
+    assert ("stop-jobs-exceeding-walltime" in meta["metaData"].get("message", "")) == (state == "failed")
+    if state == "failed":
+        assert (meta["duration"], site.archive()) == (3600, [database_id])
+
+
+def test_a_jump_of_the_clock_ends_no_job(site_of: Any) -> None:
+    site = site_of(settings={"main": {"stop-jobs-exceeding-walltime": 600}})
+    database_id = site.start_job(walltime=3600)
+    site.services.retention_now_s()
+    site.clock.step(1_000_000)
+    task_of(site, "overdue jobs").run()
+    meta = site.client.get(f"/api/jobs/{database_id}", headers=site.headers()).get_json()["Meta"]
+    assert meta["jobState"] == "running"
+
+
+def test_kept_answers_of_yesterday_are_removed(site: Any) -> None:
+    headers = {**site.headers(), "Idempotency-Key": "k"}
+    site.client.post("/api/jobs/start_job/", json=site.start_document(), headers=headers)
+    task_of(site, "idempotency keys").run()
+    count = "SELECT COUNT(*) FROM idempotency_key"
+    assert site.services.database.first_row(count) == (1,)
+    site.clock.advance(86_401)
+    task_of(site, "idempotency keys").run()
+    assert site.services.database.first_row(count) == (0,)
