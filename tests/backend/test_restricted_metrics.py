@@ -60,6 +60,8 @@ WALK: Mapping[str, tuple[str, ...]] = {
 # Routes that read, but are closed to whoever sees own jobs only; whether they are is asked as well.
 STAFF_ONLY = {
     "/api/query/": "/api/query/",
+    "/metricstore/query/": "/metricstore/query/",
+    "/metricstore/debug/": "/metricstore/debug/?selector=tern:tn01",
     "/api/debug/": "/api/debug/?selector=tern:tn01",
     "/api/healthcheck/": "/api/healthcheck/",
     "/api/jobs/used_nodes/": "/api/jobs/used_nodes/?ts=9999999999",

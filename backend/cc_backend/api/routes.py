@@ -34,6 +34,9 @@ ROUTES = (
     Route(GET_OR_POST, "/api/query/", store_views.query_samples, Permission.METRICS_READ),
     Route(POST, "/api/free/", store_views.free_samples, Permission.METRICS_ADMIN),
     Route(GET, "/api/debug/", store_views.show_inventory, Permission.METRICS_ADMIN),
+    Route(GET_OR_POST, "/metricstore/query/", store_views.query_samples, Permission.METRICS_READ),
+    Route(POST, "/metricstore/free/", store_views.free_samples, Permission.METRICS_ADMIN),
+    Route(GET, "/metricstore/debug/", store_views.show_inventory, Permission.METRICS_ADMIN),
     Route(GET, "/api/healthcheck/", store_views.check_hosts, Permission.METRICS_READ),
     Route(
         POST_OR_PUT,

@@ -40,7 +40,9 @@ def ask(site: Any, method: str = "GET", path: str = "/api/query", headers: Any =
 
 
 class TestQuery:
-    @pytest.mark.parametrize("path", ["/api/query", "/api/query/", "/api/query?version=v2", "/api/query/?version=v1"])
+    @pytest.mark.parametrize(
+        "path", ["/api/query", "/api/query/", "/api/query?version=v2", "/api/query/?version=v1", "/metricstore/query"]
+    )
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_get_with_a_body_and_post_say_the_same(self, filled: Any, method: str, path: str) -> None:
         answer = ask(filled, method, path)

@@ -68,6 +68,12 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/debug/?selector=heron"),
         Asked("/api/debug/?selector=heron:hn01"),
     ),
+    "/metricstore/query/": (
+        Asked("/metricstore/query/", "POST", query("heron")),
+        Asked("/metricstore/query/", "GET", query("tern")),
+    ),
+    "/metricstore/free/": (Asked("/metricstore/free/?to=9999999999", "POST", [["heron"], ["heron", "hn01"]]),),
+    "/metricstore/debug/": (Asked("/metricstore/debug/"), Asked("/metricstore/debug/?selector=heron:hn01")),
     "/api/healthcheck/": (
         Asked("/api/healthcheck/", "GET", HEALTH),
         Asked("/api/healthcheck/", "GET", {**HEALTH, "cluster": "tern"}),
