@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cc_backend.api.routes import ROUTES
 from cc_backend.settings import LEGACY_KEYS, LEGACY_VARIABLES
 from cc_backend.storeservice.settings import LEGACY as STORE_LEGACY
 
@@ -50,6 +51,28 @@ def test_every_link_of_a_document_leads_somewhere(repository: Path) -> None:
         or (anchor and anchor not in anchors_of(target))
     ]
     assert broken == []
+
+
+def not_done(repository: Path) -> list[str]:
+    """What stands in backticks in the first column of the list of what is not done."""
+    text = (repository / "docs/compatibility.md").read_text("utf-8").partition("## Not done, because\n")[2]
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def test_settings_without_effect_are_named_among_what_is_not_done_and_no_others(repository: Path) -> None:
+    named = not_done(repository)
+    unused = {key.rstrip("*") for key, advice in LEGACY_KEYS.items() if "does not use yet" in advice}
+    lacking = [key for key in unused if not any(key.startswith(name) or key.endswith(f".{name}") for name in named)]
+    assert lacking == []
+    settings = [name for name in named if re.fullmatch(r"(main|auth|archive|metric-store)\.[a-z.-]+", name)]
+    assert [name for name in settings if not any(key.startswith(name) for key in LEGACY_KEYS)] == []
+
+
+def test_no_route_is_among_what_is_not_done(repository: Path) -> None:
+    paths = [name for name in not_done(repository) if name.startswith("/") and name != "/monitoring/"]
+    assert "/query" in paths
+    assert [route.path for route in ROUTES if any(route.path.startswith(path) for path in paths)] == []
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "assets", "screenshots", "clean"])
