@@ -73,6 +73,7 @@ _WRITE = Description(
     (Parameter("cluster", NAME, "the cluster of lines without that tag"),),
     Body(TEXT, _TEXT),
     Success("stored; the body is empty if every line was accepted"),
+    summary="Store samples in line protocol.\nGood lines are kept beside bad ones; 503 asks for the whole batch again.",
 )
 _QUERY_SAMPLES = Description(
     body=Body(schemas.SAMPLE_QUERY), success=Success("a row of series for each query", schemas.SAMPLE_QUERY_RESULT)

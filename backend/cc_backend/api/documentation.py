@@ -36,10 +36,9 @@ _PAGE = """<!doctype html>
 <body>
 <main>
 <h1>{{ api.info.title }}</h1>
-<p>Version {{ api.info.version }}. <a href="openapi.json">The same as OpenAPI 3.1</a>. A token is sent in
-<code>X-Auth-Token</code> or <code>Authorization: Bearer</code>. Paths are valid with and without the slash at their
-end.
-Failures are <code>{"status", "code", "error"}</code>.</p>
+<p>Version {{ api.info.version }}. <a href="{{ url_for('.get_api_openapi_json') }}">The same as OpenAPI 3.1</a>.
+A token is sent in <code>X-Auth-Token</code> or <code>Authorization: Bearer</code>. Paths are valid with and without the
+slash at their end. Failures are <code>{"status", "code", "error"}</code>.</p>
 <nav aria-label="Routes"><ul>
 {%- for path, operations in api.paths.items() %}{% for method, operation in operations.items() %}
 <li><a href="#{{ operation.operationId }}"><code>{{ method | upper }} {{ path }}</code></a></li>

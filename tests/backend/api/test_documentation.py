@@ -143,6 +143,12 @@ def test_the_page_has_every_route_and_no_script_and_needs_nothing_from_elsewhere
     assert "default-src 'none'" in policy
 
 
+@pytest.mark.parametrize("path", ["/api/docs", "/api/docs/"])
+def test_the_page_leads_to_the_document(site: Any, path: str) -> None:
+    (link,) = re.findall('<a href="([^"#]*)"', site.client.get(path).text)
+    assert site.client.get(link).get_json()["openapi"] == "3.1.0"
+
+
 def _digest(text: str) -> str:
     import base64  # noqa: PLC0415 - the one place that needs them
     import hashlib  # noqa: PLC0415
