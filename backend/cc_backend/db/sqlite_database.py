@@ -322,6 +322,14 @@ class _Cursor(sqlite3.Cursor):
             self.connection.fail(error, error)
             raise
 
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        """The next rows, at most `size`."""
+        try:
+            return super().fetchmany(size)
+        except sqlite3.DatabaseError as error:
+            self.connection.fail(error, error)
+            raise
+
     def fetchall(self) -> list[Any]:
         """All remaining rows."""
         try:

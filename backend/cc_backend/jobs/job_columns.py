@@ -9,7 +9,6 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -226,8 +225,8 @@ class JobColumns:
     def _put_footprints(self, columns: dict[str, _Column], *conditions: Any) -> None:
         for key, column in columns.items():
             query = FootprintRow.select(FootprintRow.job, FootprintRow.value)
-            rows = self._database.raw_rows(query.where(FootprintRow.key == key, *conditions))
-            while some := list(islice(rows, _STEP)):  # a list of all of them would take 200 MB
+            cursor: Any = self._database.raw_rows(query.where(FootprintRow.key == key, *conditions))
+            while some := cursor.fetchmany(_STEP):  # a list of all of them would take 200 MB
                 jobs, values = zip(*some, strict=True)
                 places, known = self._find(np.array(jobs, np.int64))
                 column.put(places[known], _finite(values, np.nan)[known])

@@ -194,7 +194,7 @@ class JobStatistics:
         with self._columns.current(wait=True) as columns:
             assert columns is not None  # noqa: S101 with `wait` they are there
             jobs = self._selected(columns, wanted, row_rule, now_s)
-            texts, keys = columns.texts[name], jobs.column(name)
+            texts, keys = columns.texts[name], jobs.column(name).astype(np.intp)  # once, not for each sum
             size = len(texts)
             counts = np.bincount(keys, minlength=size)
             sums = {key: _grouped_sum(keys, values, size) for key, values in jobs.summands(self._short_job_s).items()}

@@ -32,6 +32,19 @@ def test_a_span_of_run_times(text: str, bounds: tuple[int | None, int | None]) -
     assert parse_duration_range("duration", text) == bounds
 
 
+@pytest.mark.parametrize("name", ["tag", "noTag"])
+@pytest.mark.parametrize("text", ["x", ":", "a:", ":b", "1.5", "-1"])
+def test_a_tag_that_cannot_be_is_refused_with_the_name_of_its_parameter(name: str, text: str) -> None:
+    with pytest.raises(InvalidInput, match=f"'{name}'"):
+        parse_filters([(name, text)])
+
+
+@pytest.mark.parametrize("text", ["some", "ALL", "and"])
+def test_how_tags_are_combined_is_one_of_two_words(text: str) -> None:
+    with pytest.raises(InvalidInput, match="tagMatch"):
+        parse_filters([("tag", "a:b"), ("tagMatch", text)])
+
+
 @given(st.integers(0, 10**12 - 1))
 def test_seconds_are_spans(seconds: int) -> None:
     assert parse_duration("duration", str(seconds)) == seconds

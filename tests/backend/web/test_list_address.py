@@ -9,6 +9,7 @@ from werkzeug.datastructures import MultiDict
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.filter_parameters import FILTER_NAMES
 from cc_backend.model import JobState
+from cc_backend.web.filter_labels import label_filter
 from cc_backend.web.list_address import (
     KNOWN_PARAMETERS,
     MAX_PARAMETERS,
@@ -144,6 +145,20 @@ def test_how_names_are_compared_is_only_kept_where_it_matters() -> None:
     assert read("?user=ml&userMatch=contains&projectMatch=contains&nodeMatch=eq").filters == (("user", "ml"),)
     assert read("?user=ml&userMatch=eq").filters == (("user", "ml"), ("userMatch", "eq"))
     assert read("?user=a&user=b&userMatch=eq").filters == (("user", "a"), ("user", "b"))
+
+
+def test_how_tags_are_combined_is_only_kept_where_it_matters() -> None:
+    assert read("?tag=1&tagMatch=all").filters == (("tag", "1"),)
+    assert read("?tag=1&tag=2&tagMatch=any").filters == (("tag", "1"), ("tag", "2"))
+    both = (("tag", "1"), ("tag", "2"), ("tagMatch", "all"), ("noTag", "3"))
+    assert read("?noTag=3&tag=1&tag=2&tagMatch=all").filters == both
+
+
+def test_filters_by_tags_are_worded() -> None:
+    names = {1: "app: vasp", 2: "app: gromacs"}
+    assert label_filter("tag", ["1", "2"], "", names) == ("tag", "app: vasp or app: gromacs")
+    assert label_filter("tag", ["1", "2"], "all", names) == ("tag", "app: vasp and app: gromacs")
+    assert label_filter("noTag", ["2"], "", names) == ("without tag", "app: gromacs")
 
 
 @pytest.mark.parametrize(
