@@ -26,6 +26,7 @@ from cc_backend.model import MAX_UNLIMITED_RUN_S, MIN_START_S, OVERDUE_GRACE_S, 
 from cc_common.error_codes import ErrorCode
 
 _BATCH = 900  # variables in a statement
+_ROWS = 20_000
 _MAX_DIGITS = 19  # of a number of 64 bits
 _TEXT_FIELDS = {
     "user": "user",
@@ -321,8 +322,9 @@ class ColumnFilter:
         for begin in range(0, len(values), _BATCH):
             table: Any = job.model
             query = table.select(job).where(key.in_(values[begin : begin + _BATCH]))
-            ids = np.fromiter((id_ for (id_,) in self._database.raw_rows(query) if type(id_) is int), np.int64)
-            found[self.columns.places(ids)] = True
+            cursor: Any = self._database.raw_rows(query)
+            while some := cursor.fetchmany(_ROWS):
+                found[self.columns.places(np.array([id_ for (id_,) in some], np.int64))] = True
         return found
 
     def _none(self) -> Array:

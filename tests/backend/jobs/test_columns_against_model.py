@@ -337,3 +337,22 @@ def check_statistics(pick: random.Random, model: Model, wanted: JobFilter, rule:
     assert dict(histograms.nodes.counts) == Counter(job.num_nodes for job in jobs)
     assert dict(histograms.cores.counts) == Counter(job.num_hwthreads for job in jobs)
     assert dict(histograms.accelerators.counts) == Counter(job.num_acc for job in jobs)
+
+
+@pytest.mark.parametrize("operator", TextOperator)
+@pytest.mark.parametrize(
+    "part", ["1", "0", "10", "07", "75", "1075", "9223372036854775807", "9" * 19, "x", "%", "", "1 "]
+)
+def test_job_ids_are_compared_as_they_are_written(
+    database: Database, clusters: ClusterRegistry, part: str, operator: TextOperator
+) -> None:
+    numbers = (0, 1, 7, 10, 75, 100, 107, 1075, 7501, 2**63 - 1)
+    jobs = [replace(random_job(random.Random(1), 1), job_id=number) for number in numbers]  # noqa: S311 not a secret
+    with database.write():
+        insert_jobs(database, jobs)
+    match = TextMatch("jobId", operator, (part,))
+    expected = {number for number in numbers if has(match, str(number))}
+    for columns in (JobColumns(database), None):
+        queries = JobQueries(database, clusters, columns=columns)
+        found = queries.find(JobFilter(texts=(match,)), ALL, now_s=NOW_S, items_per_page=100)
+        assert {job.job_id for job in found.jobs} == expected
