@@ -43,6 +43,7 @@ class FaultKind(StrEnum):
     WRITE = "cannot be written"
     DAMAGED = "is damaged"
     UNREACHABLE = "cannot be reached"
+    STORE_TAKEN = "has another process with a metric store of its own"
 
 
 class DatabaseWatch(Protocol):

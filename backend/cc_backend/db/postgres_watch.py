@@ -18,7 +18,7 @@ from cc_backend.errors import BackendError
 
 _TIMEOUT_S = 3.0
 _READ_ONLY_ADVICE = "it is read-only: main.db must name the primary server"
-_STORE_ADVICE = "another process with a metric store of its own has taken over: stop one of them"
+_STORE_ADVICE = "that one archives the jobs now: stop one of them"
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class PostgresWatch:
             return
         database.clear_fault(FaultKind.UNREACHABLE)
         self._record(FaultKind.ACCESS, _READ_ONLY_ADVICE, is_present=is_read_only)
-        self._record(FaultKind.LOCKED, _STORE_ADVICE, is_present=not has_store_lock)
+        self._record(FaultKind.STORE_TAKEN, _STORE_ADVICE, is_present=not has_store_lock)
         if not has_store_lock:
             self._disconnect()  # the next check tries to get the lock
 

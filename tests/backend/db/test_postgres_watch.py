@@ -76,7 +76,7 @@ def test_one_process_on_a_database_has_a_metric_store(make_watch: MakeWatch) -> 
     make_watch(has_store=True)
 
 
-def test_a_process_that_has_lost_its_store_to_another_one_neither_leads_nor_writes(
+def test_a_process_whose_place_another_one_with_a_store_has_taken_does_not_lead_and_says_so(
     make_watch: MakeWatch, postgres_server: Any, database_url: str
 ) -> None:
     first = make_watch(has_store=True)
