@@ -35,6 +35,7 @@ DAY_S = 86_400
 YEARS_S = 2 * 365 * DAY_S
 BULK_EVENTS = 500
 FILLED_AT_ONCE = 10_000
+MAX_IDLE_CPU_S = 0.3
 PROMISED_STARTS_S, PROMISED_P99_MS, PROMISED_CPU_MS, PROMISED_BULK_S = 900, {1: 4, 4: 17}, 1.0, 4000
 
 
@@ -76,7 +77,8 @@ def measure(target: Target, seconds: float) -> int:
     print("| clients | event | events/s | p99, ms | CPU of the server, ms |")
     print("|--------:|-------|---------:|--------:|----------------------:|")
     first_id, is_kept = int(time.time()) * 1_000_000, True  # ids that no earlier run used
-    send_events(target, "start_job", first_id, 1.0)  # the server has loaded what it needs
+    send_events(target, "start_job", first_id, 1.0)
+    wait_until_idle(target.pid)
     for event, clients in (("start_job", 1), ("start_job", 4), ("events", 1), ("stop_job", 1), ("stop_job", 4)):
         rate, p99_ms, cpu_ms = load(target, event, first_id + clients * 10_000_000, clients, seconds)
         name = f"start_job, {BULK_EVENTS} in a request" if event == "events" else event
@@ -86,6 +88,15 @@ def measure(target: Target, seconds: float) -> int:
         elif event == "start_job":
             is_kept &= rate >= PROMISED_STARTS_S and cpu_ms <= PROMISED_CPU_MS and p99_ms <= PROMISED_P99_MS[clients]
     return 0 if is_kept else 1
+
+
+def wait_until_idle(pid: int) -> None:
+    """Return when a process has loaded what it needs, and does no more than now and then, or after two minutes."""
+    for _ in range(60):
+        before_s = cpu_s(pid)
+        time.sleep(2)
+        if cpu_s(pid) - before_s < MAX_IDLE_CPU_S:
+            return
 
 
 def load(target: Target, event: str, first_id: int, clients: int, seconds: float) -> tuple[float, float, float]:
@@ -197,7 +208,7 @@ def cpu_s(pid: int) -> float:
 
 
 def fill(address: str, rows: int) -> None:
-    """Put finished and archived jobs of two years into a new database."""
+    """Put finished jobs of two years into a new database."""
     database = open_database(address, statement_timeout_s=600.0, cache_size_mb=500)
     migrate(database)
     columns = [column.name for column in database.get_columns("job") if column.name != "id"]
@@ -235,7 +246,7 @@ def jobs(rows: int, now_s: int) -> Iterator[dict[str, object]]:
             "num_nodes": 2,
             "resources": json.dumps(resources),
             "meta_data": json.dumps({"jobName": f"run {number % 97}"}),
-            "monitoring_status": 3,
+            "monitoring_status": 0,  # nothing is to be read from an archive
             "archive_error": "",
             "energy": 1.5,
             "energy_footprint": None,
