@@ -196,7 +196,7 @@ def test_a_name_of_a_megabyte_is_refused_in_few_words(site: Any, key: str) -> No
 
 
 EVENTS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=10),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
