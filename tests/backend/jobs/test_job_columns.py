@@ -163,9 +163,9 @@ def test_a_log_that_a_hand_emptied_costs_nothing(
 def test_another_file_is_read_anew(columns: JobColumns, database: Database, started: Start) -> None:
     started(1)
     assert ids(columns) == [1]
-    of_table = "" if database.dialect is Dialect.SQLITE else " ON job"
-    change(database, f"DROP TRIGGER job_change_update{of_table}")
     change(database, "UPDATE job SET num_nodes = 5")
+    change(database, "DELETE FROM job_change WHERE seq > 1")  # the log of the other file is as long
+    assert value(columns, "num_nodes", 1) == 1
     columns.reset()
     assert value(columns, "num_nodes", 1) == 5
 
