@@ -99,7 +99,15 @@ def test_jobs_nodes_and_pages_go_on(
     def answers(value: str) -> Iterator[tuple[str, int]]:
         for path in ("/", "/monitoring/jobs/?tag=kind:n1", "/monitoring/job/1"):
             yield path, busy.client.get(path).status_code
-        for path in ("/api/jobs/", "/api/jobs/?tag=kind:n1", "/metrics"):
+        queries = (
+            "",
+            "?tag=kind:n1",
+            "?node=tn01",
+            "?stat=load_one_avg-0-99",
+            "?noTag=kind:n1",
+            "statistics/?group-by=user",
+        )
+        for path in (*(f"/api/jobs/{query}" for query in queries), "/metrics"):
             yield path, busy.client.get(path, headers=headers).status_code
         nodes = {"cluster": "tern", "nodes": [{"hostname": "tn01", "states": ["idle"]}]}
         yield "nodestate", busy.client.post("/api/nodestate/", json=nodes, headers=headers).status_code

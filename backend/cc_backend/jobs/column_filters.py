@@ -324,7 +324,8 @@ class ColumnFilter:
             query = table.select(job).where(key.in_(values[begin : begin + _BATCH]))
             cursor: Any = self._database.raw_rows(query)
             while some := cursor.fetchmany(_ROWS):
-                found[self.columns.places(np.array([id_ for (id_,) in some], np.int64))] = True
+                ids = [id_ for (id_,) in some if type(id_) is int]  # anything else is of a damaged row
+                found[self.columns.places(np.array(ids, np.int64))] = True
         return found
 
     def _none(self) -> Array:

@@ -228,7 +228,7 @@ class JobColumns:
             cursor: Any = self._database.raw_rows(query.where(FootprintRow.key == key, *conditions))
             while some := cursor.fetchmany(_STEP):  # a list of all of them would take 200 MB
                 jobs, values = zip(*some, strict=True)
-                places, known = self._find(np.array(jobs, np.int64))
+                places, known = self._find(_integers(jobs, 2**63 - 1, -1))  # others are of damaged rows
                 column.put(places[known], _finite(values, np.nan)[known])
 
     # Changes

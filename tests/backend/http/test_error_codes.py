@@ -23,7 +23,7 @@ BY_STATUS = {BODY_MAKER, "http/problems.py", "web/error_pages.py", "httpserver/w
 # the only other places with a key "error": the envelope of job metrics, one query of many, and one event of many
 OTHER_SHAPES = {
     *("api/job_data_json.py", "metricstore/query/json_codec.py", "metricstore/query/binary_codec.py"),
-    "api/bulk_events.py",
+    *("api/bulk_events.py", "api/schemas.py"),
 }
 
 

@@ -99,6 +99,22 @@ def test_a_number_that_cannot_be_counts_as_none(
     assert value(columns, "num_hwthreads", id_ + 1) == 4
 
 
+@pytest.mark.parametrize("damage", ["9e999", "x'00ff'", "'zzz'", "-1"])
+def test_a_damaged_footprint_costs_no_other_job_its_value(
+    columns: JobColumns, database: Database, started: Start, damage: str
+) -> None:
+    if database.dialect is not Dialect.SQLITE:
+        pytest.skip("other databases store only integers there")
+    first, second = (started(number, f"tn000{number}", footprint={"load_avg": 2.0}).id for number in (1, 2))
+    database.run_sql("PRAGMA foreign_keys = off")
+    change(database, f"UPDATE job_footprint SET job_id = {damage} WHERE job_id = ?", first)  # noqa: S608 constants
+    with columns.current() as current:
+        assert current is not None
+        values = current.footprint("load_avg")[current.places(np.array([first, second]))]
+    assert np.isnan(values[0])
+    assert values[1] == 2.0
+
+
 def test_a_job_that_is_committed_behind_a_later_one_finds_its_place(
     columns: JobColumns, database: Database, started: Start
 ) -> None:
