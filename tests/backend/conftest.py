@@ -372,6 +372,7 @@ def empty_postgres_database(postgres_server: Any) -> str:
 @pytest.fixture
 def postgres_database_url(postgres_server: Any, empty_postgres_database: str) -> Iterator[str]:
     """The address of a new PostgreSQL database, for tests that do more to it than change rows."""
+    postgres_server.empty_database(empty_postgres_database)
     name = postgres_server.new_database(empty_postgres_database)
     yield postgres_server.url(name)
     postgres_server.drop_database(name)
