@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 from flask import Response, request
 
-from cc_backend.api.job_events import answer_once, answer_response, report_ignored_keys, require_event_allowed
+from cc_backend.api.job_events import report_ignored_keys, require_event_allowed, respond_once, to_flask_response
 from cc_backend.auth.caller import Caller
 from cc_backend.errors import TooLarge
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.guard import current_caller
 from cc_backend.http.problems import public_error
-from cc_backend.jobs.idempotency_keys import Answer
+from cc_backend.jobs.idempotency_keys import StoredResponse
 from cc_backend.model import Job, JobState
 from cc_backend.services import Services, current_services
 from cc_backend.telemetry.request_metrics import current_request_metrics
@@ -29,10 +29,12 @@ START, STOP = "start_job", "stop_job"
 def store_events() -> Response:
     """Store job events in their order, in one transaction; 200 with what became of each."""
     services, caller = current_services(), current_caller()
-    return answer_response(answer_once(services, request, caller, lambda document: _store(services, document, caller)))
+    return to_flask_response(
+        respond_once(services, request, caller, lambda document: _store(services, document, caller))
+    )
 
 
-def _store(services: Services, document: Any, caller: Caller) -> Answer:
+def _store(services: Services, document: Any, caller: Caller) -> StoredResponse:
     reader = ObjectReader(document)
     if not reader.has("events"):
         reader.fault("events", "is required: a list of job events")
@@ -44,7 +46,7 @@ def _store(services: Services, document: Any, caller: Caller) -> Answer:
     report_ignored_keys("events", ParsedPayload(None, tuple(ignored)), current_request_metrics())
     valid = [event for event in parsed if not isinstance(event, CockpitError)]
     stored = iter(services.job_lifecycle.store_all(valid, now_s=services.now_s(), caller=caller) if valid else ())
-    return Answer(HTTPStatus.OK, orjson.dumps({"results": list(_results(parsed, stored))}))
+    return StoredResponse(HTTPStatus.OK, orjson.dumps({"results": list(_results(parsed, stored))}))
 
 
 def _parse_event(entry: Any, caller: Caller, ignored: list[str]) -> JobStart | JobStop | CockpitError:

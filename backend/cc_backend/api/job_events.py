@@ -19,7 +19,7 @@ from cc_backend.http.guard import current_caller
 from cc_backend.http.query_string import parse_job_id
 from cc_backend.http.responses import JSON, json_response
 from cc_backend.httpserver.compression import MIN_BYTES
-from cc_backend.jobs.idempotency_keys import HEADER, Answer, keyed_request
+from cc_backend.jobs.idempotency_keys import HEADER, StoredResponse, keyed_request
 from cc_backend.jobs.job_json import job_to_json
 from cc_backend.model import RowRule
 from cc_backend.services import Services, current_services
@@ -34,29 +34,29 @@ _NAMES_A_JOB = frozenset({"jobid", "cluster", "starttime"})
 _MOST_IGNORED_SHOWN = 10
 
 
-def store_start(services: Services, incoming: Request, caller: Caller) -> Answer:
+def store_start(services: Services, incoming: Request, caller: Caller) -> StoredResponse:
     """Store a started job; 201 with its database id."""
 
-    def store(document: Any) -> Answer:
+    def store(document: Any) -> StoredResponse:
         parsed = parse_job_start(document)
         report_ignored_keys("start_job", parsed, request_metrics_in(incoming.environ))
         require_cluster_allowed(parsed.value.cluster, caller.allowed_clusters)
         job = services.job_lifecycle.start(parsed.value, now_s=services.now_s(), caller=caller)
-        return Answer(HTTPStatus.CREATED, orjson.dumps({"msg": "success", "id": job.id}))
+        return StoredResponse(HTTPStatus.CREATED, orjson.dumps({"msg": "success", "id": job.id}))
 
-    return answer_once(services, incoming, caller, store)
+    return respond_once(services, incoming, caller, store)
 
 
-def store_stop(services: Services, incoming: Request, caller: Caller) -> Answer:
+def store_stop(services: Services, incoming: Request, caller: Caller) -> StoredResponse:
     """Finish a running job; 200 with the job."""
 
-    def store(document: Any) -> Answer:
+    def store(document: Any) -> StoredResponse:
         return _stop_job(services, document, caller, request_metrics_in(incoming.environ))
 
-    return answer_once(services, incoming, caller, store)
+    return respond_once(services, incoming, caller, store)
 
 
-def respond_directly(answer: Answer) -> DirectResponse | None:
+def respond_directly(answer: StoredResponse) -> DirectResponse | None:
     """The response with an answer, None if it is to be compressed."""
     return DirectResponse(answer.status, answer.body) if len(answer.body) < MIN_BYTES else None
 
@@ -70,7 +70,7 @@ def respond_to_event() -> Response:
 
     404: the job to stop is unknown. 422: the run is known, or the job to stop is not running.
     """
-    return answer_response(direct_result(request.environ))
+    return to_flask_response(direct_result(request.environ))
 
 
 def stop_job_by_id(job_id: str) -> Response:
@@ -78,7 +78,7 @@ def stop_job_by_id(job_id: str) -> Response:
     services, caller = current_services(), current_caller()
     id_ = parse_job_id(job_id)
 
-    def store(document: Any) -> Answer:
+    def store(document: Any) -> StoredResponse:
         if not isinstance(document, dict):
             raise InvalidInput("the body must be a JSON object with stopTime and jobState", code=ErrorCode.INVALID_BODY)
         row_rule = RowRule(all_jobs=True, allowed_clusters=caller.allowed_clusters)
@@ -87,7 +87,7 @@ def stop_job_by_id(job_id: str) -> Response:
         said = {key: value for key, value in document.items() if key.lower() not in _NAMES_A_JOB}
         return _stop_job(services, {**said, **named}, caller, current_request_metrics())
 
-    return answer_response(answer_once(services, request, caller, store))
+    return to_flask_response(respond_once(services, request, caller, store))
 
 
 def change_job() -> Response:
@@ -99,15 +99,17 @@ def change_job() -> Response:
     return json_response(job_to_json(services.job_lifecycle.change(parsed.value, now_s=services.now_s())))
 
 
-def _stop_job(services: Services, document: Any, caller: Caller, request_metrics: RequestMetrics) -> Answer:
+def _stop_job(services: Services, document: Any, caller: Caller, request_metrics: RequestMetrics) -> StoredResponse:
     parsed = parse_job_stop(document)
     report_ignored_keys("stop_job", parsed, request_metrics)
     require_event_allowed(parsed.value, caller)
     job = services.job_lifecycle.stop(parsed.value, now_s=services.now_s())
-    return Answer(HTTPStatus.OK, orjson.dumps(job_to_json(replace(job, tags=()))))
+    return StoredResponse(HTTPStatus.OK, orjson.dumps(job_to_json(replace(job, tags=()))))
 
 
-def answer_once(services: Services, incoming: Request, caller: Caller, store: Callable[[Any], Answer]) -> Answer:
+def respond_once(
+    services: Services, incoming: Request, caller: Caller, store: Callable[[Any], StoredResponse]
+) -> StoredResponse:
     """The answer that `store` gives to the JSON document of a request, or gave before to the same idempotency key."""
     limit_bytes = services.settings.main.max_json_bytes
     body = read_body(incoming, limit_bytes=limit_bytes)
@@ -116,10 +118,10 @@ def answer_once(services: Services, incoming: Request, caller: Caller, store: Ca
     if key is None:
         return store(document)
     keyed = keyed_request(caller, key, incoming.path.rstrip("/"), body)
-    return services.idempotency_keys.answer_once(keyed, services.now_s(), lambda: store(document))
+    return services.idempotency_keys.respond_once(keyed, services.now_s(), lambda: store(document))
 
 
-def answer_response(answer: Answer) -> Response:
+def to_flask_response(answer: StoredResponse) -> Response:
     """The response with an answer."""
     return Response(answer.body, status=answer.status, content_type=JSON)
 

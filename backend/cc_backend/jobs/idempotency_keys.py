@@ -31,8 +31,8 @@ WHERE bytes > ?)"""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a request: HTTP status and JSON body."""
+class StoredResponse:
+    """A response, as it is stored with its idempotency key: HTTP status and JSON body."""
 
     status: int
     body: bytes
@@ -69,7 +69,7 @@ class IdempotencyKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def answer_once(self, request: KeyedRequest, now_s: int, answer: Callable[[], Answer]) -> Answer:
+    def respond_once(self, request: KeyedRequest, now_s: int, answer: Callable[[], StoredResponse]) -> StoredResponse:
         """The kept answer to a request, or the one that `answer` makes now, which is then kept.
 
         Raises:
@@ -82,7 +82,7 @@ class IdempotencyKeys:
                 if request_hash != request.request_hash:
                     text = f"{HEADER}: was used for another request; take a new key for each request"
                     raise Conflict(text, code=ErrorCode.IDEMPOTENCY_KEY_REUSED)
-                return Answer(status, body.encode())
+                return StoredResponse(status, body.encode())
             made = answer()
             row = (request.key_hash, request.request_hash, made.status, made.body.decode(), now_s)
             self._database.execute_many(_KEEP, [row])

@@ -5,7 +5,7 @@ import pytest
 from cc_backend.auth.caller import Caller
 from cc_backend.db.database import Database
 from cc_backend.errors import Conflict, InvalidInput
-from cc_backend.jobs.idempotency_keys import KEPT_S, Answer, IdempotencyKeys, keyed_request
+from cc_backend.jobs.idempotency_keys import KEPT_S, IdempotencyKeys, StoredResponse, keyed_request
 
 NOW_S = 1_760_000_000
 SERVICE = Caller("adapter", frozenset({"api"}))
@@ -17,38 +17,38 @@ def keys(database: Database) -> IdempotencyKeys:
 
 
 @pytest.fixture
-def answers() -> Callable[[], Answer]:
+def answers() -> Callable[[], StoredResponse]:
     """Makes another answer at each call."""
-    made: list[Answer] = []
+    made: list[StoredResponse] = []
 
-    def answer() -> Answer:
-        made.append(Answer(201, b'{"id":%d}' % len(made)))
+    def answer() -> StoredResponse:
+        made.append(StoredResponse(201, b'{"id":%d}' % len(made)))
         return made[-1]
 
     return answer
 
 
-def test_the_same_request_has_the_same_answer(keys: IdempotencyKeys, answers: Callable[[], Answer]) -> None:
+def test_the_same_request_has_the_same_answer(keys: IdempotencyKeys, answers: Callable[[], StoredResponse]) -> None:
     request = keyed_request(SERVICE, "k", "/start", b"{}")
-    first = keys.answer_once(request, NOW_S, answers)
-    assert first == Answer(201, b'{"id":0}')
-    assert keys.answer_once(request, NOW_S + KEPT_S - 1, answers) == first
+    first = keys.respond_once(request, NOW_S, answers)
+    assert first == StoredResponse(201, b'{"id":0}')
+    assert keys.respond_once(request, NOW_S + KEPT_S - 1, answers) == first
 
 
-def test_after_a_day_it_is_done_again(keys: IdempotencyKeys, answers: Callable[[], Answer]) -> None:
+def test_after_a_day_it_is_done_again(keys: IdempotencyKeys, answers: Callable[[], StoredResponse]) -> None:
     request = keyed_request(SERVICE, "k", "/start", b"{}")
-    keys.answer_once(request, NOW_S, answers)
-    assert keys.answer_once(request, NOW_S + KEPT_S, answers).body == b'{"id":1}'
-    assert keys.answer_once(request, NOW_S + KEPT_S, answers).body == b'{"id":1}'
+    keys.respond_once(request, NOW_S, answers)
+    assert keys.respond_once(request, NOW_S + KEPT_S, answers).body == b'{"id":1}'
+    assert keys.respond_once(request, NOW_S + KEPT_S, answers).body == b'{"id":1}'
 
 
 @pytest.mark.parametrize(("path", "body"), [("/start", b"{ }"), ("/stop", b"{}")])
 def test_another_request_with_the_same_key_is_a_conflict(
-    keys: IdempotencyKeys, answers: Callable[[], Answer], path: str, body: bytes
+    keys: IdempotencyKeys, answers: Callable[[], StoredResponse], path: str, body: bytes
 ) -> None:
-    keys.answer_once(keyed_request(SERVICE, "k", "/start", b"{}"), NOW_S, answers)
+    keys.respond_once(keyed_request(SERVICE, "k", "/start", b"{}"), NOW_S, answers)
     with pytest.raises(Conflict) as caught:
-        keys.answer_once(keyed_request(SERVICE, "k", path, body), NOW_S, answers)
+        keys.respond_once(keyed_request(SERVICE, "k", path, body), NOW_S, answers)
     assert caught.value.code == "idempotency_key_reused"
 
 
@@ -61,10 +61,10 @@ def test_another_request_with_the_same_key_is_a_conflict(
     ],
 )
 def test_a_key_of_another_caller_is_another_key(
-    keys: IdempotencyKeys, answers: Callable[[], Answer], caller: Caller
+    keys: IdempotencyKeys, answers: Callable[[], StoredResponse], caller: Caller
 ) -> None:
-    keys.answer_once(keyed_request(SERVICE, "k", "/start", b"{}"), NOW_S, answers)
-    other = keys.answer_once(keyed_request(caller, "k", "/start", b'{"another":1}'), NOW_S, answers)
+    keys.respond_once(keyed_request(SERVICE, "k", "/start", b"{}"), NOW_S, answers)
+    other = keys.respond_once(keyed_request(caller, "k", "/start", b'{"another":1}'), NOW_S, answers)
     assert other.body == b'{"id":1}'
 
 
@@ -81,16 +81,16 @@ def test_an_unusable_key_is_refused(key: str) -> None:
         keyed_request(SERVICE, key, "/start", b"")
 
 
-def test_a_request_that_fails_is_decided_anew(keys: IdempotencyKeys, answers: Callable[[], Answer]) -> None:
+def test_a_request_that_fails_is_decided_anew(keys: IdempotencyKeys, answers: Callable[[], StoredResponse]) -> None:
     request = keyed_request(SERVICE, "k", "/start", b"{}")
 
-    def refuse() -> Answer:
+    def refuse() -> StoredResponse:
         raise Conflict("it runs already")
 
     for _ in range(2):
         with pytest.raises(Conflict, match="runs already"):
-            keys.answer_once(request, NOW_S, refuse)
-    assert keys.answer_once(request, NOW_S, answers).status == 201
+            keys.respond_once(request, NOW_S, refuse)
+    assert keys.respond_once(request, NOW_S, answers).status == 201
 
 
 def kept(database: Database) -> int:
@@ -100,10 +100,10 @@ def kept(database: Database) -> int:
 
 
 def test_answers_of_yesterday_are_removed(
-    keys: IdempotencyKeys, database: Database, answers: Callable[[], Answer]
+    keys: IdempotencyKeys, database: Database, answers: Callable[[], StoredResponse]
 ) -> None:
     for number in range(3):
-        keys.answer_once(keyed_request(SERVICE, f"k{number}", "/p", b""), NOW_S + number, answers)
+        keys.respond_once(keyed_request(SERVICE, f"k{number}", "/p", b""), NOW_S + number, answers)
     keys.prune(NOW_S + KEPT_S + 1)
     assert kept(database) == 1
 
@@ -111,8 +111,8 @@ def test_answers_of_yesterday_are_removed(
 def test_the_oldest_go_first_when_there_are_too_many(keys: IdempotencyKeys, database: Database) -> None:
     for number in range(10):
         request = keyed_request(SERVICE, f"k{number}", "/p", b"")
-        keys.answer_once(request, NOW_S + number, lambda: Answer(200, b"x" * 900))
+        keys.respond_once(request, NOW_S + number, lambda: StoredResponse(200, b"x" * 900))
     keys.prune(NOW_S + 10, max_bytes=3500)
     assert kept(database) == 3
     newest = keyed_request(SERVICE, "k9", "/p", b"")
-    assert keys.answer_once(newest, NOW_S + 10, lambda: Answer(500, b"")).status == 200
+    assert keys.respond_once(newest, NOW_S + 10, lambda: StoredResponse(500, b"")).status == 200
