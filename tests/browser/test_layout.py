@@ -102,6 +102,12 @@ def test_no_name_makes_a_page_wider_than_its_window(open_page: Callable[..., Pag
     assert {name: what for name, what in found.items() if what != (0, [])} == {}
 
 
+@pytest.mark.parametrize("width", [390, 320])
+def test_the_page_of_the_api_fits_a_phone(open_page: Callable[..., Page], width: int) -> None:
+    page = open_page("/api/docs", width)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 390, 320])
 def test_the_cells_of_the_checks_hold_their_words(open_page: Callable[..., Page], width: int) -> None:
     page = open_page(JOB.format(HARDLY_USED), width)

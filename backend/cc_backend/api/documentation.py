@@ -20,6 +20,7 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 code, pre { font-family: ui-monospace, monospace; font-size: 0.9em; }
+code, td { overflow-wrap: anywhere; }
 pre { overflow-x: auto; border: 1px solid; padding: 0.5rem; }
 table { border-collapse: collapse; }
 td, th { text-align: left; vertical-align: top; padding: 0.2rem 1rem 0.2rem 0; }
@@ -36,7 +37,7 @@ _PAGE = """<!doctype html>
 <body>
 <main>
 <h1>{{ api.info.title }}</h1>
-<p>Version {{ api.info.version }}. <a href="{{ url_for('.get_api_openapi_json') }}">The same as OpenAPI 3.1</a>.
+<p>Version {{ api.info.version }}. <a href="{{ url_for('.get_api_openapi_json') }}">As OpenAPI 3.1 (JSON)</a>.
 A token is sent in <code>X-Auth-Token</code> or <code>Authorization: Bearer</code>. Paths are valid with and without the
 slash at their end. Failures are <code>{"status", "code", "error"}</code>.</p>
 <nav aria-label="Routes"><ul>
