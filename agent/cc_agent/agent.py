@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from cc_agent.collectors.registry import make_collectors
+from cc_agent.collectors.registry import collector_intervals_s, make_collectors
 from cc_agent.loop import Loop, SystemClock
 from cc_agent.options import AgentOptions
 from cc_agent.router import Batch, Router
@@ -108,7 +108,8 @@ def start_pipeline(configuration: AgentConfiguration, root: Path = Path("/")) ->
             sink.start()
             undo.callback(sink.close, 0.0)
         undo.pop_all()
-    sampler = Sampler(make_collectors(configuration.settings.collectors, root))
+    collectors = configuration.settings.collectors
+    sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors))
     sampler.open(configuration.interval_s)
     return Pipeline(sampler, outputs, configuration.interval_s)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from cc_agent.collectors.base import MetricDescription, RawSeries
 from cc_agent.collectors.memstat import parse_meminfo
-from cc_agent.collectors.registry import make_collectors
+from cc_agent.collectors.registry import collector_intervals_s, make_collectors
 from cc_agent.errors import NotAvailableError
 from cc_agent.metric_defaults import MachineSizes, metric_entry
 from cc_agent.settings import AgentConfiguration
+from cc_agent.tick_schedule import reading_interval_s
 from cc_agent.topology import CPU_FOLDER, CpuTopology, read_topology
 
 _FINEST_FIRST = ("hwthread", "core", "die", "memoryDomain", "socket", "node", "accelerator")
@@ -105,7 +106,7 @@ def metric_configuration(
     """
     router = configuration.make_router()
     entries: Dict[str, Dict[str, Any]] = {}
-    for description in _available_metrics(configuration, root):
+    for description, interval_s in _available_metrics(configuration, root):
         series = RawSeries(description.name, {"type": description.scope}, {"unit": description.unit})
         sent = router.preview(series)
         if sent is None:
@@ -115,7 +116,7 @@ def metric_configuration(
             sent.meta.get("unit", sent.tags.get("unit", "")),
             sent.tags.get("type", "node"),
             machine=machine,
-            timestep_s=configuration.interval_s,
+            timestep_s=interval_s,
             oldname=sent.meta.get("oldname", ""),
         )
         known = entries.get(sent.name)
@@ -128,9 +129,13 @@ def _scope_rank(scope: str) -> int:
     return _FINEST_FIRST.index(scope) if scope in _FINEST_FIRST else len(_FINEST_FIRST)
 
 
-def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[MetricDescription]:
-    """The metrics of the collectors that work on this machine."""
-    descriptions: List[MetricDescription] = []
+def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Tuple[MetricDescription, int]]:
+    """The metrics of the collectors that work on this machine, each with the seconds between its samples.
+
+    Those of single jobs are left out: a cluster description has no such scope.
+    """
+    available: List[Tuple[MetricDescription, int]] = []
+    own_intervals_s = collector_intervals_s(configuration.settings.collectors)
     for collector in make_collectors(configuration.settings.collectors, root):
         try:
             collector.open()
@@ -138,8 +143,9 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Me
             continue
         finally:
             collector.close()
-        descriptions += collector.metrics
-    return descriptions
+        interval_s = reading_interval_s(own_intervals_s.get(collector.name, 0.0), configuration.interval_s)
+        available += [(metric, int(interval_s)) for metric in collector.metrics if metric.scope != "job"]
+    return available
 
 
 def read_machine(topology: CpuTopology, root: Path = Path("/")) -> MachineSizes:

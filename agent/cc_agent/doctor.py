@@ -45,7 +45,9 @@ def run_checks(
 
 def _check_collectors(statuses: List[CollectorStatus]) -> Iterator[CheckResult]:
     for status in statuses:
-        if status.problem:
+        if status.absent:
+            yield CheckResult(f"collector {status.name}", f"nothing to read here: {status.problem}")
+        elif status.problem:
             advice = f"; do: {status.advice}" if status.advice else ""
             yield CheckResult(f"collector {status.name}", f"not available: {status.problem}{advice}", NOTE)
         else:

@@ -2,9 +2,10 @@
 
 CockpitError
 └── AgentError
-    ├── NotAvailableError   this machine lacks what a collector reads
+    ├── NotAvailableError   a collector cannot work now, and somebody can change that
+    │   └── NotPresentError     this machine does not have what a collector reads
     ├── ExpressionError     a condition of the router cannot be read
-    └── TopologyError       the kernel's description of the processors cannot be read
+    └── CpuTopologyError    the kernel's description of the processors cannot be read
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ class NotAvailableError(AgentError):
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.advice = advice
+
+
+class NotPresentError(NotAvailableError):
+    """The machine does not have the source of a collector, such as a GPU; no fault, and looked for again later."""
 
 
 class ExpressionError(AgentError):

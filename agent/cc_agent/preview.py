@@ -52,7 +52,7 @@ def run_once(options: AgentOptions, environment: Mapping[str, str]) -> int:
     router = configuration.make_router()
     snapshot = sample_once(configuration)
     for status in snapshot.statuses:
-        if status.problem:
+        if status.problem and not status.absent:
             sys.stderr.write(f"cc-agent: {status.name} is not available: {status.problem}\n")
     batch = router.encode(snapshot.readings, snapshot.time_s)
     if options.url:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, TypeVar
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from cc_agent.collectors.base import Collector, Reading, Tick
-from cc_agent.errors import NotAvailableError
+from cc_agent.errors import NotAvailableError, NotPresentError
+from cc_agent.tick_schedule import reading_interval_s
 from cc_common.deadline import DeadlineCalls
 
 logger = logging.getLogger(__name__)
@@ -24,23 +25,31 @@ MAX_RETRY_S = 600.0
 
 
 class CollectorStatus(NamedTuple):
-    """The state of a collector after the last tick; `problem` is empty while it works."""
+    """The state of a collector after the last reading; `problem` is empty while it works.
+
+    `absent` says that the machine does not have the source, which is not a fault.
+    """
 
     name: str
     samples: int
     problem: str
     advice: str
+    absent: bool = False
 
 
 class CircuitBreaker:
     """A collector behind a circuit breaker, which catches everything that it raises.
 
     After a failure the collector is closed and not read for one interval, then for twice as long after each further
-    failure, 600 s at most.
+    failure, 600 s at most. If the machine does not have the source, it is looked for again every 600 s. `interval_s` is
+    the time between readings, 0 for every tick.
     """
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, interval_s: float = 0.0) -> None:
         self.collector = collector
+        self._interval_s = interval_s
+        self._was_read = False
+        self._absent = False
         self._open = False
         self._failures = 0
         self._retry_s = 0.0
@@ -64,6 +73,16 @@ class CircuitBreaker:
             self._open = True
         return self._open
 
+    def interval_s(self, tick_interval_s: float) -> float:
+        """Seconds between readings: a multiple of those between ticks."""
+        return reading_interval_s(self._interval_s, tick_interval_s)
+
+    def is_due(self, time_s: int, tick_interval_s: float) -> bool:
+        """Whether to read at this tick: at multiples of the interval, and at once after a start or failure."""
+        if not self._was_read or self._interval_s <= tick_interval_s:
+            return True
+        return time_s % self.interval_s(tick_interval_s) == 0
+
     def read(self, tick: Tick) -> List[Reading]:
         """The readings of this tick, none while the collector is failing."""
         if not self.open(tick.monotonic_s, tick.interval_s):
@@ -75,7 +94,8 @@ class CircuitBreaker:
             return []
         if self._failures:
             logger.info("collector works again name=%s failures=%d", self.collector.name, self._failures)
-            self._failures, self._problem, self._advice = 0, "", ""
+            self._failures, self._problem, self._advice, self._absent = 0, "", "", False
+        self._was_read = True
         self._samples = len(readings)
         return readings
 
@@ -83,11 +103,16 @@ class CircuitBreaker:
         self.close()
         self._failures += 1
         self._samples = 0
+        self._was_read = False
+        self._absent = isinstance(error, NotPresentError)
         self._problem = str(error) if isinstance(error, NotAvailableError) else f"{type(error).__name__}: {error}"
         self._advice = advice
         pause_s = min(interval_s * FIRST_RETRY_INTERVALS * 2 ** min(self._failures - 1, 20), MAX_RETRY_S)
+        if self._absent:
+            pause_s = MAX_RETRY_S
         self._retry_s = now_s + pause_s
-        level = logging.WARNING if self._failures == 1 else logging.DEBUG
+        first = logging.INFO if self._absent else logging.WARNING
+        level = first if self._failures == 1 else logging.DEBUG
         logger.log(
             level, "collector failing name=%s retry_s=%.0f problem=%s", self.collector.name, pause_s, self._problem
         )
@@ -104,14 +129,24 @@ class CircuitBreaker:
     @property
     def status(self) -> CollectorStatus:
         """The state of the collector after the last tick."""
-        return CollectorStatus(self.collector.name, self._samples, self._problem, self._advice)
+        return CollectorStatus(self.collector.name, self._samples, self._problem, self._advice, self._absent)
 
 
 class Sampler:
-    """All collectors of the node, each read with a deadline: one that blocks does not hold up the others."""
+    """All collectors of the node, each read with a deadline: one that blocks does not hold up the others.
 
-    def __init__(self, collectors: Sequence[Collector], *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._breakers = [CircuitBreaker(collector) for collector in collectors]
+    `intervals_s` has the seconds between readings, by name, of collectors that are not read at every tick.
+    """
+
+    def __init__(
+        self,
+        collectors: Sequence[Collector],
+        intervals_s: Optional[Mapping[str, float]] = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        periods_s = intervals_s or {}
+        self._breakers = [CircuitBreaker(collector, periods_s.get(collector.name, 0.0)) for collector in collectors]
         self._monotonic = monotonic
         self._calls = DeadlineCalls("collectors", MAX_READING_S, max_blocked=len(self._breakers))
         self._blocked_since_s: Dict[str, float] = {}
@@ -125,7 +160,9 @@ class Sampler:
         """The readings of all collectors that return in time, for samples with the time `time_s`."""
         readings: List[Reading] = []
         for breaker in self._breakers:
-            tick = Tick(time_s, self._monotonic(), interval_s)
+            if not breaker.is_due(time_s, interval_s):
+                continue
+            tick = Tick(time_s, self._monotonic(), breaker.interval_s(interval_s))
             readings += self._under_deadline(breaker, partial(breaker.read, tick), interval_s) or []
         return readings
 

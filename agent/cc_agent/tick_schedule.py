@@ -31,3 +31,8 @@ def send_delay_s(hostname: str, interval_s: float) -> float:
     """Seconds between the tick and sending: constant for a host, evenly distributed over hosts."""
     digest = hashlib.blake2b(hostname.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64 * SEND_SPREAD * interval_s
+
+
+def reading_interval_s(wanted_s: float, tick_interval_s: float) -> float:
+    """Seconds between the readings of a collector that wants this many: a multiple of those between ticks."""
+    return max(math.ceil(wanted_s / tick_interval_s), 1) * tick_interval_s

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from cc_agent.collectors.base import MetricDescription, RawSeries, Reading, Tick
-from cc_agent.errors import NotAvailableError
+from cc_agent.errors import NotAvailableError, NotPresentError
 from cc_agent.sampler import MAX_RETRY_S, Sampler
 
 SERIES = RawSeries("x", {"type": "node"}, {})
@@ -173,7 +173,7 @@ def test_a_collector_that_comes_back_is_read_again() -> None:
     for thread in left_behind:
         thread.join(10)
     assert len(sampler.sample(2, 10)) == 1  # what it said too late belongs to no tick
-    assert sampler.statuses == [("blocking", 1, "", "")]
+    assert sampler.statuses == [("blocking", 1, "", "", False)]
     sampler.close()
 
 
@@ -186,3 +186,29 @@ def test_a_collector_that_blocks_at_the_start_lets_the_agent_start() -> None:
     sampler.close()
     assert blocking.closed == 0  # its thread still holds it
     blocking.release.set()
+
+
+def test_a_slow_collector_is_read_at_once_and_then_at_multiples_of_its_interval() -> None:
+    slow, quick = Scripted("slow"), Scripted("quick")
+    sampler = Sampler([slow, quick], {"slow": 25.0}, monotonic=lambda: NOW[0])
+    for at_s in range(1010, 1100, 10):
+        _tick(sampler, at_s)
+    assert [(tick.time_s, tick.interval_s) for tick in slow.ticks] == [(1010, 30), (1020, 30), (1050, 30), (1080, 30)]
+    assert len(quick.ticks) == 9
+
+
+def test_what_the_machine_does_not_have_is_no_fault_and_looked_for_every_ten_minutes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    collector = Scripted()
+    collector.open_error = NotPresentError("no GPU")
+    sampler = _sampler(collector)
+    for step in range(130):
+        _tick(sampler, 10.0 * step)
+    assert collector.opened == [0, 600, 1200]
+    assert sampler.statuses[0].absent
+    assert [record.levelno for record in caplog.records] == [logging.INFO]
+    collector.open_error = None
+    assert _tick(sampler, 1800) == 1
+    assert not sampler.statuses[0].absent

@@ -30,7 +30,10 @@ class Tick(NamedTuple):
 
 
 class MetricDescription(NamedTuple):
-    """A metric that a collector provides at one scope; `kind` is gauge, rate or counter."""
+    """A metric that a collector provides at one scope; `kind` is gauge, rate or counter.
+
+    A name that only the machine knows is described by a pattern, such as `temp_*`.
+    """
 
     name: str
     unit: str
@@ -60,7 +63,8 @@ class Collector(Protocol):
     """A source of samples.
 
     `open` raises NotAvailableError if the machine lacks the source; `read` may raise OSError or ValueError, after which
-    the collector is closed and reopened later. `metrics` is complete before `open`.
+    the collector is closed and reopened later. `metrics` is complete before `open`, but for patterns, which `open`
+    replaces by the names that it found. `open` raises NotPresentError if the machine has no such source.
     """
 
     name: str
@@ -84,6 +88,13 @@ class MetricFilter:
         (), "send only these metrics; empty means all that are not excluded", key="include_metrics"
     )
     exclude_metrics: Tuple[str, ...] = option((), "never send these metrics", key="exclude_metrics")
+    interval_s: float = option(
+        0.0,
+        "time between readings of this collector, rounded up to a multiple of main.interval; 0 reads at every tick",
+        key="interval",
+        kind="duration",
+        minimum=0.0,
+    )
 
     def allows(self, metric: str) -> bool:
         """Whether this metric is to be sent."""
@@ -101,10 +112,17 @@ class SeriesPool:
     """The series of one collector, each created once."""
 
     def __init__(self, descriptions: Sequence[MetricDescription], *, source: str, group: str) -> None:
-        self._meta = {
-            (d.name, d.scope): {"source": source, "group": group, "unit": d.unit, "kind": d.kind} for d in descriptions
-        }
+        self._source = source
+        self._group = group
+        self._meta: Dict[Tuple[str, str], Dict[str, str]] = {}
+        for description in descriptions:
+            self.declare(description)
         self._series: Dict[Tuple[str, str, str, str, str], RawSeries] = {}
+
+    def declare(self, description: MetricDescription) -> None:
+        """Add a metric whose name was found on the machine."""
+        meta = {"source": self._source, "group": self._group, "unit": description.unit, "kind": description.kind}
+        self._meta[description.name, description.scope] = meta
 
     def declared(self, metric: str, scope: str) -> bool:
         """Whether the collector sends this metric at this scope."""
@@ -124,9 +142,13 @@ class SeriesPool:
             self._series[key] = series
         return series
 
-    def forget(self, stype_id: str) -> None:
-        """Remove the series of a device that no longer exists."""
-        self._series = {key: series for key, series in self._series.items() if key[4] != stype_id}
+    def forget(self, stype_id: str = "", *, type_id: str = "") -> None:
+        """Remove the series of a device, or of a job or accelerator, that no longer exists."""
+        self._series = {
+            key: series
+            for key, series in self._series.items()
+            if not ((stype_id and key[4] == stype_id) or (type_id and key[2] == type_id))
+        }
 
 
 class KernelFile:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from cc_agent.collectors.base import Collector
 from cc_agent.collectors.cpustat import CpustatCollector, CpustatOptions
@@ -76,7 +77,7 @@ def check_metric_names(settings: CollectorsSettings, source: str) -> None:
         everything = replace(options, include_metrics=(), exclude_metrics=())
         known = {description.name for description in make(everything, Path("/")).metrics}
         for metric in options.include_metrics:
-            if metric not in known:
+            if not any(fnmatchcase(metric, pattern) for pattern in known):
                 key = f"collectors.{name}.include_metrics"
                 hint = did_you_mean(metric, sorted(known))
                 raise SettingsError(key, f"{source}: {key}: {name} has no metric {metric!r} with these options{hint}")
@@ -90,3 +91,9 @@ def make_collectors(settings: CollectorsSettings, root: Path = Path("/")) -> Lis
         if options is not None:
             made.append(make(options, root))
     return made
+
+
+def collector_intervals_s(settings: CollectorsSettings) -> Dict[str, float]:
+    """Seconds between readings by the name of a collector, for those that are not read at every tick."""
+    chosen = {name: getattr(settings, name) for name, _ in _MAKERS}
+    return {name: options.interval_s for name, options in chosen.items() if options is not None and options.interval_s}
