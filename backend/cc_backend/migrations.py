@@ -181,6 +181,11 @@ def _add_node_state_times(database: Database) -> None:
     recompute_state_times(database)
 
 
+def _remember_rejected_tags(database: Database) -> None:
+    """A detected tag that somebody took from a job does not come back."""
+    peewee.SchemaManager(job_tables.RejectedTagRow, database).create_all(safe=True)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -194,6 +199,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _log_job_changes,
     _store_statistics,
     _add_node_state_times,
+    _remember_rejected_tags,
 )
 
 LATEST_VERSION = len(_UPGRADES)

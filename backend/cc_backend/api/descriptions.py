@@ -141,7 +141,7 @@ _REMOVE_JOBS_BEFORE = Description(
             "omit-tagged", {"type": "string", "enum": [str(choice) for choice in KeptTags]}, "tags that keep a job"
         ),
     ),
-    success=_REMOVED,
+    success=Success("removed", schemas.REMOVED_BEFORE),
 )
 _LIST_CLUSTERS = Description(
     (_CLUSTER,), success=Success("cluster.json of each", record(("clusters",), clusters=array(by_name({}))))

@@ -33,15 +33,18 @@ def remove_named_job() -> Response:
 
 
 def remove_jobs_before(before: str) -> Response:
-    """Remove the finished jobs that started before a time, except those whose tags keep them.
+    """Remove the finished jobs that started before a time, except those whose tags keep them, or not yet archived.
 
     A misspelt parameter must not remove what it was to keep, so unknown ones are rejected.
     """
     services = current_services()
     reject_unknown(request.args, (_OMIT_TAGGED,))
     kept, before_s = _parse_kept_tags(), parse_integer("time", before)
-    count = job_removal.remove_jobs_before(services.database, before_s, row_rule_for(current_caller()), kept=kept)
-    return json_response({"msg": f"removed {count} jobs that started before {before_s}", "deleted": count})
+    found = job_removal.remove_jobs_before(services.database, before_s, row_rule_for(current_caller()), kept=kept)
+    text = f"removed {found.removed} jobs that started before {before_s}"
+    if found.unarchived:
+        text += f"; {found.unarchived} more wait to be archived and were kept"
+    return json_response({"msg": text, "deleted": found.removed, "unarchived": found.unarchived})
 
 
 def _remove(services: Services, job: Job) -> Response:

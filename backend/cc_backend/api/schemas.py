@@ -271,6 +271,7 @@ HEALTH_QUERY = record(
 HEALTH_RESULT = by_name(record(("State", "HealthMetrics"), State=TEXT, HealthMetrics=TEXT))
 STORE_SELECTORS = array(array(TEXT, maxItems=2))
 REMOVED = record(("msg", "deleted"), msg=TEXT, deleted=COUNT)
+REMOVED_BEFORE = record(("msg", "deleted", "unarchived"), msg=TEXT, deleted=COUNT, unarchived=COUNT)
 PROBLEM = record(
     ("status", "code", "error"),
     status={**TEXT, "description": "the reason phrase of the HTTP status"},

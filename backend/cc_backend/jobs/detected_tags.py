@@ -1,4 +1,7 @@
-"""Tags that detectors give to jobs, and take back when they no longer find them; tags of people stay."""
+"""Tags that detectors give to jobs, and take back when they no longer find them.
+
+What people do counts more: their tags stay, and a detected tag that somebody took from a job does not come back.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 from cc_backend.db.database import Database
 from cc_backend.jobs.job_rows import job_columns, read_jobs
 from cc_backend.jobs.meta_changes import queue_meta_changes
-from cc_backend.jobs.tables import JobRow, JobTagRow, TagRow
+from cc_backend.jobs.tables import JobRow, JobTagRow, RejectedTagRow, TagRow
 from cc_backend.jobs.tags import find_or_create_tag
 from cc_backend.model import Job, Tag
 from cc_backend.taggers.hint_messages import with_hints
@@ -15,11 +18,14 @@ from cc_backend.taggers.hint_messages import with_hints
 def set_detected_tags(database: Database, job: int, type_: str, wanted: Collection[Tag]) -> bool:
     """Give a job these detected tags of one type, in place of the detected ones that it has; whether that changed any.
 
-    The archive follows for a finished job. A job that does not exist gets none.
+    Those that somebody took from the job are left out. The archive follows for a finished job. A job that does not
+    exist gets none.
     """
+    wanted = _without_rejected(database, job, type_, wanted)
     if _has_exactly(database, job, type_, wanted):  # most often, and without the write lock
         return False
     with database.write():
+        wanted = _without_rejected(database, job, type_, wanted)
         present = _tags_of(database, job, type_)
         wanted_ids = {find_or_create_tag(database, tag) for tag in wanted}
         known_ids = {id_ for id_, _ in present.values()}
@@ -44,6 +50,7 @@ def set_job_classes(
     Hints are joined to `message` of its meta data, see `with_hints`. None if there is no such job.
     """
     job_now = _find_job(database, job)
+    wanted = _without_rejected(database, job, type_, wanted)
     if job_now is None or (_new_meta_data(job_now, hints) is None and _has_exactly(database, job, type_, wanted)):
         return job_now, False
     with database.write():
@@ -68,6 +75,15 @@ def _new_meta_data(job: Job, hints: Sequence[str]) -> Mapping[str, Any] | None:
         return None
     meta_data = with_hints(job.meta_data, hints)
     return None if meta_data == (dict(job.meta_data or {}) or None) else {"meta_data": meta_data}
+
+
+def _without_rejected(database: Database, job: int, type_: str, wanted: Collection[Tag]) -> list[Tag]:
+    if not wanted:
+        return []
+    query = RejectedTagRow.select(RejectedTagRow.name, RejectedTagRow.scope)
+    query = query.where(RejectedTagRow.job == job, RejectedTagRow.type == type_)
+    rejected = set(query.tuples().execute(database))
+    return [tag for tag in wanted if (tag.name, tag.scope) not in rejected]
 
 
 def _has_exactly(database: Database, job: int, type_: str, wanted: Collection[Tag]) -> bool:

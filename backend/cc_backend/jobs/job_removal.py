@@ -1,6 +1,7 @@
 """Removal of jobs from the database; the job archive keeps them."""
 
 import logging
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -9,8 +10,8 @@ import peewee
 from cc_backend.db.database import Database
 from cc_backend.errors import NotFound
 from cc_backend.jobs.filters import visible_condition
-from cc_backend.jobs.tables import JobRow, JobTagRow, TagRow
-from cc_backend.model import NON_TERMINAL_STATES, RowRule
+from cc_backend.jobs.tables import UNARCHIVED, JobRow, JobTagRow, TagRow
+from cc_backend.model import NON_TERMINAL_STATES, MonitoringStatus, RowRule
 from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,14 @@ class KeptTags(StrEnum):
     USER = "user"
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedJobs:
+    """How many jobs were removed, and how many were old enough but stay because they wait to be archived."""
+
+    removed: int
+    unarchived: int
+
+
 def remove_job(database: Database, id_: int) -> None:
     """Remove one job with its tags' assignments, hosts and footprint, running or not.
 
@@ -39,18 +48,21 @@ def remove_job(database: Database, id_: int) -> None:
     logger.info("removed job from the database id=%d", id_)
 
 
-def remove_jobs_before(database: Database, before_s: int, row_rule: RowRule, *, kept: KeptTags) -> int:
-    """Remove the visible finished jobs that started before a time (Unix seconds), oldest first; returns their number.
+def remove_jobs_before(database: Database, before_s: int, row_rule: RowRule, *, kept: KeptTags) -> RemovedJobs:
+    """Remove the visible finished jobs that started before a time (Unix seconds), oldest first; returns their numbers.
+
+    Jobs that wait to be archived stay: without their row nobody would archive them.
 
     `kept` says whose tags keep a job: nobody's, anybody's, or those that people gave, which are all but the types `app`
     and `jobClass`. Each transaction removes some hundred jobs, so that other writers wait for moments only.
     """
-    conditions = [
+    old = [
         JobRow.start_time < before_s,
         JobRow.state.not_in([str(state) for state in NON_TERMINAL_STATES]),
         visible_condition(row_rule),
         *_without_kept_tags(kept),
     ]
+    conditions = [*old, JobRow.monitoring_status != MonitoringStatus.RUNNING_OR_ARCHIVING]
     removed, last = 0, (0, 0)
     while rows := _next_jobs(database, conditions, last):
         last = rows[-1]
@@ -58,8 +70,15 @@ def remove_jobs_before(database: Database, before_s: int, row_rule: RowRule, *, 
         some = JobRow.id.in_([id_ for _, id_ in rows])
         with database.write():
             removed += int(JobRow.delete().where(some, *conditions).execute(database))
-    logger.info("removed jobs from the database before_s=%d kept_tags=%s jobs=%d", before_s, kept, removed)
-    return removed
+    unarchived = int(JobRow.select().where(UNARCHIVED, *old).count(database))
+    logger.info(
+        "removed jobs from the database before_s=%d kept_tags=%s jobs=%d unarchived=%d",
+        before_s,
+        kept,
+        removed,
+        unarchived,
+    )
+    return RemovedJobs(removed, unarchived)
 
 
 def _next_jobs(database: Database, conditions: list[Any], last: tuple[int, int]) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from cc_backend.jobs.reference_nodes import import_node_states
 from cc_backend.jobs.tables import FootprintRow, JobRow, JobTagRow, TagRow
 from cc_backend.jobs.tags import GLOBAL
 from cc_backend.model import Job, JobKey, JobState, MonitoringStatus
+from cc_backend.taggers.detectors import APPLICATION_TAGS, CLASS_TAGS
 
 MAX_NAMED_FAULTS = 100
 NOT_ARCHIVED = "the old server had not archived it, and its samples are older than they are kept"
@@ -96,6 +97,8 @@ class ReferenceImport:
         self._now_s = now_s
         self._samples_from_s = samples_from_s
         self._states_from_s = states_from_s
+        self._tag_types: dict[int, str] = {}
+        """Id there of each tag of scope global -> its type."""
         self.report = DatabaseImportReport()
 
     def run(self, progress: Progress) -> DatabaseImportReport:
@@ -182,6 +185,8 @@ class ReferenceImport:
                 same = [getattr(TagRow, key) == value for key, value in values.items()]
                 found = TagRow.select(TagRow.id).where(*same).scalar(self._database)
                 self.report.count("tags", "new" if found is None else "known already")
+                if values["scope"] == GLOBAL:
+                    self._tag_types[id_] = type_
                 ids[id_] = int(TagRow.insert(**values).execute(self._database) if found is None else found)
         return ids
 
@@ -197,10 +202,15 @@ class ReferenceImport:
                 self._set_monitoring_status(job.job)
             with self._database.write():
                 ids = self._store_jobs(usable)
-                pairs = [(ids[job], tags[tag]) for job, tag in links if tag in tags]
+                jobs_here = {entry.row_id: entry.job for entry in usable}
+                pairs = [
+                    (ids[job], tags[tag], _was_detected(self._tag_types.get(tag, ""), jobs_here[job]))
+                    for job, tag in links
+                    if tag in tags
+                ]
                 for at in range(0, len(pairs), _ROWS_PER_STATEMENT):
                     some = pairs[at : at + _ROWS_PER_STATEMENT]
-                    insert = JobTagRow.insert_many(some, (JobTagRow.job, JobTagRow.tag))
+                    insert = JobTagRow.insert_many(some, (JobTagRow.job, JobTagRow.tag, JobTagRow.detected))
                     insert.on_conflict_ignore().execute(self._database)
             done += len(rows)
             progress("jobs" if table == "job" else "cached jobs", done, max(done, total))
@@ -290,6 +300,16 @@ class ReferenceImport:
             replace_footprint(self._database, here["id"], job.footprint)
             return True
         return bool(changes)
+
+
+def _was_detected(tag_type: str, job: Job) -> bool:
+    """Whether the taggers of the reference made an assignment of a global tag, as far as one can tell.
+
+    They look for applications in job scripts only, and for classes of archived jobs.
+    """
+    if tag_type == APPLICATION_TAGS:
+        return bool((job.meta_data or {}).get("jobScript"))
+    return tag_type == CLASS_TAGS and job.monitoring_status == MonitoringStatus.ARCHIVED
 
 
 def _strings(stored: Any) -> tuple[str, ...]:

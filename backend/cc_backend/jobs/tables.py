@@ -204,6 +204,23 @@ class JobTagRow(peewee.Model):
         without_rowid = True
 
 
+class RejectedTagRow(peewee.Model):
+    """A detected tag that somebody took from a job: detectors do not give it to this job again.
+
+    By name, as the tag itself may be gone.
+    """
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False)
+    type = TextField()
+    name = TextField()
+    scope = TextField()
+
+    class Meta:
+        table_name = "job_rejected_tag"
+        primary_key = peewee.CompositeKey("job", "type", "name", "scope")
+        without_rowid = True
+
+
 class MetaChangeRow(peewee.Model):
     """A finished job whose tags or meta data were changed: its meta.json in the archive is to follow.
 
@@ -302,6 +319,7 @@ ALL = (
     JobStatisticsRow,
     TagRow,
     JobTagRow,
+    RejectedTagRow,
     MetaChangeRow,
     IdempotencyKeyRow,
     DetectionRow,

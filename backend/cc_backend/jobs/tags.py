@@ -9,6 +9,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cc_backend.auth.caller import Caller, Role
 from cc_backend.db.database import Database
@@ -16,7 +17,7 @@ from cc_backend.errors import InvalidInput, NotAllowed
 from cc_backend.jobs.filter_parameters import parse_tags
 from cc_backend.jobs.limits import MAX_NAME, MAX_TAGS
 from cc_backend.jobs.meta_changes import queue_meta_changes
-from cc_backend.jobs.tables import JobRow, JobTagRow, TagRow
+from cc_backend.jobs.tables import JobRow, JobTagRow, RejectedTagRow, TagRow
 from cc_backend.model import Tag
 
 GLOBAL = "global"
@@ -89,6 +90,7 @@ def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Calle
         # what somebody attaches stays, even if a detector found it before
         mine = (JobTagRow.job == job) & JobTagRow.tag.in_([tag.id for tag in attached])
         JobTagRow.update(detected=False).where(mine, JobTagRow.detected).execute(database)
+        _allow_again(database, job, attached)
         if new:
             queue_meta_changes(database, JobRow.id == job)
     return tuple(sorted(attached, key=lambda tag: (tag.type, tag.name, tag.id)))
@@ -97,7 +99,7 @@ def attach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Calle
 def detach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Caller) -> None:
     """Detach tags from the job with this id in one transaction; the tags themselves stay. The archive follows.
 
-    Tags that are not attached or do not exist are passed over.
+    Tags that are not attached or do not exist are passed over. A detector does not give them to this job again.
 
     Raises:
         InvalidInput: a tag has no type or no name.
@@ -107,6 +109,7 @@ def detach_tags(database: Database, job: int, tags: Iterable[Tag], caller: Calle
     with database.write():
         found = [id_ for tag in wanted if (id_ := _find_tag(database, tag)) is not None]
         these = (JobTagRow.job == job) & JobTagRow.tag.in_(found)
+        _reject(database, these)
         if JobTagRow.delete().where(these).execute(database):
             queue_meta_changes(database, JobRow.id == job)
 
@@ -133,10 +136,27 @@ def _remove_tag(database: Database, id_: int) -> None:
     while jobs := [job for (job,) in tagged.limit(_BATCH).tuples().execute(database)]:
         with database.write():
             queue_meta_changes(database, JobRow.id.in_(jobs))
-            JobTagRow.delete().where(JobTagRow.tag == id_, JobTagRow.job.in_(jobs)).execute(database)
+            these = (JobTagRow.tag == id_) & JobTagRow.job.in_(jobs)
+            _reject(database, these)
+            JobTagRow.delete().where(these).execute(database)
     with database.write():
         queue_meta_changes(database, JobRow.id.in_(tagged))  # those that got it meanwhile
+        _reject(database, JobTagRow.tag == id_)
         TagRow.delete().where(TagRow.id == id_).execute(database)
+
+
+def _reject(database: Database, assignments: Any) -> None:
+    """Remember the detected ones of these assignments, which are about to be removed."""
+    rows = JobTagRow.select(JobTagRow.job, TagRow.type, TagRow.name, TagRow.scope).join(TagRow)
+    fields = (RejectedTagRow.job, RejectedTagRow.type, RejectedTagRow.name, RejectedTagRow.scope)
+    insert = RejectedTagRow.insert_from(rows.where(assignments, JobTagRow.detected), fields)
+    insert.on_conflict_ignore().execute(database)
+
+
+def _allow_again(database: Database, job: int, tags: Iterable[Tag]) -> None:
+    for tag in tags:
+        same = (RejectedTagRow.type == tag.type, RejectedTagRow.name == tag.name, RejectedTagRow.scope == tag.scope)
+        RejectedTagRow.delete().where(RejectedTagRow.job == job, *same).execute(database)
 
 
 def _checked_tags(tags: Iterable[Tag], caller: Caller) -> list[Tag]:

@@ -11,6 +11,12 @@ def remove(site: Any, path: str, **more: Any) -> Any:
     return site.client.delete(path, headers=site.headers(), **more)
 
 
+def archive_all(site: Any) -> None:
+    database = site.services.database
+    with database.write():
+        database.run_sql("UPDATE job SET monitoring_status = 3 WHERE state <> 'running'")
+
+
 def left(site: Any) -> list[int]:
     jobs = site.client.get("/api/jobs/", headers=site.headers()).get_json()["jobs"]
     return sorted(job["jobId"] for job in jobs)
@@ -89,6 +95,7 @@ def test_finished_jobs_before_a_time_go_and_running_ones_stay(site: Any, slash: 
         site.clock.advance(10)
         if number != 2:
             site.stop_job(job_id=number)
+    archive_all(site)
     answer = remove(site, f"/api/jobs/delete_job_before/{START_S + 20}{slash}")
     assert (answer.status_code, answer.get_json()["deleted"]) == (200, 1)
     assert "1" in answer.get_json()["msg"]
@@ -104,9 +111,20 @@ def test_tagged_jobs_are_kept_if_asked_for(site: Any, query: str, kept: list[int
         site.start_job(jobId=number, tags=attached)
         site.clock.advance(10)
         site.stop_job(job_id=number)
+    archive_all(site)
     answer = remove(site, f"/api/jobs/delete_job_before/9999999999{query}")
     assert answer.get_json()["deleted"] == 3 - len(kept)
     assert left(site) == kept
+
+
+def test_jobs_that_wait_for_the_archiver_stay_and_the_answer_says_so(site: Any) -> None:
+    site.start_job()
+    site.clock.advance(10)
+    site.stop_job()
+    answer = remove(site, "/api/jobs/delete_job_before/9999999999").get_json()
+    assert (answer["deleted"], answer["unarchived"]) == (0, 1)
+    assert "1 more wait to be archived" in answer["msg"]
+    assert left(site) == [88412]
 
 
 def test_a_token_for_one_cluster_removes_no_jobs_of_another(site_of: Any, tern: dict[str, Any]) -> None:
@@ -116,6 +134,7 @@ def test_a_token_for_one_cluster_removes_no_jobs_of_another(site_of: Any, tern: 
     site.clock.advance(10)
     for number, cluster in ((1, "tern"), (2, "heron")):
         site.stop_job(job_id=number, cluster=cluster)
+    archive_all(site)
     headers = site.headers("api", clusters=["tern"])
     answer = site.client.delete("/api/jobs/delete_job_before/9999999999", headers=headers)
     assert answer.get_json()["deleted"] == 1

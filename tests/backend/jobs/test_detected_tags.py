@@ -10,7 +10,7 @@ from cc_backend.jobs.detected_tags import set_detected_tags, set_job_classes
 from cc_backend.jobs.job_rows import read_tags
 from cc_backend.jobs.meta_changes import queued_meta_changes
 from cc_backend.jobs.tables import JobRow
-from cc_backend.jobs.tags import attach_tags
+from cc_backend.jobs.tags import attach_tags, detach_tags, remove_tags
 from cc_backend.model import Job, Tag
 
 ADMIN = Caller("root", frozenset({Role.ADMIN}))
@@ -59,6 +59,42 @@ def test_a_detected_tag_that_somebody_attaches_is_theirs(database: Database, job
     set_detected_tags(database, job, "app", apps("gromacs"))
     attach_tags(database, job, apps("gromacs"), ADMIN)
     assert not set_detected_tags(database, job, "app", [])
+    assert tags_of(database, job) == [("app", "gromacs", "global")]
+
+
+@pytest.mark.parametrize("way", ["from the job", "from all jobs"])
+def test_a_detected_tag_that_somebody_takes_away_does_not_come_back(
+    database: Database, job: int, started: Callable[..., Job], way: str
+) -> None:
+    set_detected_tags(database, job, "app", apps("gromacs", "python"))
+    if way == "from all jobs":
+        remove_tags(database, apps("gromacs"), ADMIN)
+    else:
+        detach_tags(database, job, apps("gromacs"), ADMIN)
+    assert not set_detected_tags(database, job, "app", apps("gromacs", "python"))
+    assert set_detected_tags(database, job, "app", apps("gromacs"))  # takes back python
+    assert tags_of(database, job) == []
+    other = started(99).id
+    set_detected_tags(database, other, "app", apps("gromacs"))
+    assert tags_of(database, other) == [("app", "gromacs", "global")]
+
+
+def test_a_class_that_somebody_takes_away_does_not_come_back(database: Database, job: int) -> None:
+    low = [Tag("jobClass", "low")]
+    set_job_classes(database, job, "jobClass", low, [])
+    detach_tags(database, job, low, ADMIN)
+    stored, changed = set_job_classes(database, job, "jobClass", low, [])
+    assert (stored and stored.tags, changed) == ((), False)
+
+
+def test_a_detected_tag_that_somebody_took_away_may_be_attached_and_is_then_detected_again(
+    database: Database, job: int
+) -> None:
+    set_detected_tags(database, job, "app", apps("gromacs"))
+    detach_tags(database, job, apps("gromacs"), ADMIN)
+    attach_tags(database, job, apps("gromacs"), ADMIN)
+    detach_tags(database, job, apps("gromacs"), ADMIN)  # now their own, so that nothing is to be remembered
+    assert set_detected_tags(database, job, "app", apps("gromacs"))
     assert tags_of(database, job) == [("app", "gromacs", "global")]
 
 

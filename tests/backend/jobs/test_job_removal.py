@@ -8,9 +8,9 @@ from cc_backend.errors import NotFound
 from cc_backend.jobs import tables
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobQueries
-from cc_backend.jobs.job_removal import KeptTags, remove_job, remove_jobs_before
+from cc_backend.jobs.job_removal import KeptTags, RemovedJobs, remove_job, remove_jobs_before
 from cc_backend.jobs.tags import attach_tags
-from cc_backend.model import Job, RowRule, Tag
+from cc_backend.model import Job, MonitoringStatus, RowRule, Tag
 
 NOW_S = 1_760_000_000
 ALL = RowRule(all_jobs=True)
@@ -18,6 +18,19 @@ ALL = RowRule(all_jobs=True)
 
 def job_ids(job_queries: JobQueries) -> list[int]:
     return sorted(job.job_id for job in job_queries.find(JobFilter(), ALL, now_s=NOW_S, items_per_page=-1).jobs)
+
+
+def archive_all(database: Database) -> None:
+    with database.write():
+        tables.JobRow.update(monitoring_status=MonitoringStatus.ARCHIVED).where(tables.UNARCHIVED).execute(database)
+
+
+def removed(database: Database, before_s: int, rule: RowRule = ALL, kept: KeptTags = KeptTags.NONE) -> int:
+    """How many jobs go when all finished ones are archived."""
+    archive_all(database)
+    found = remove_jobs_before(database, before_s, rule, kept=kept)
+    assert not found.unarchived
+    return found.removed
 
 
 def test_a_job_goes_with_everything_that_belongs_to_it(database: Database, stopped: Callable[..., Job]) -> None:
@@ -48,9 +61,9 @@ class TestRemovalByAge:
         for number in range(2, 8):
             stopped(number, start_time=before_s - number)
         stopped(8, start_time=before_s)
-        assert remove_jobs_before(database, before_s, ALL, kept=KeptTags.NONE) == 6
+        assert removed(database, before_s) == 6
         assert job_ids(job_queries) == [1, 8]
-        assert remove_jobs_before(database, before_s, ALL, kept=KeptTags.NONE) == 0
+        assert removed(database, before_s) == 0
 
     def test_jobs_that_never_got_to_a_final_state_stay(
         self, database: Database, job_queries: JobQueries, started: Callable[..., Job]
@@ -58,7 +71,7 @@ class TestRemovalByAge:
         started(1)
         with database.write():
             tables.JobRow.update(state="suspended").execute(database)
-        assert remove_jobs_before(database, NOW_S, ALL, kept=KeptTags.NONE) == 0
+        assert removed(database, NOW_S) == 0
         assert job_ids(job_queries) == [1]
 
     @pytest.mark.parametrize(
@@ -77,7 +90,7 @@ class TestRemovalByAge:
         for number, types in tags.items():
             id_ = stopped(number).id
             attach_tags(database, id_, [Tag(type_, "x", "admin") for type_ in types], SERVICE_CALLER)
-        assert remove_jobs_before(database, NOW_S, ALL, kept=kept) == 5 - len(left)
+        assert removed(database, NOW_S, kept=kept) == 5 - len(left)
         assert job_ids(job_queries) == left
 
     def test_jobs_that_start_at_the_same_second_all_go(
@@ -85,7 +98,7 @@ class TestRemovalByAge:
     ) -> None:
         for number in range(1, 8):
             stopped(number, start_time=NOW_S - 9000)
-        assert remove_jobs_before(database, NOW_S, ALL, kept=KeptTags.USER) == 7
+        assert removed(database, NOW_S, kept=KeptTags.USER) == 7
         assert job_ids(job_queries) == []
 
     def test_a_row_rule_limits_what_goes(
@@ -94,8 +107,31 @@ class TestRemovalByAge:
         stopped(1)
         stopped(2, "anything", cluster="skua")
         rule = RowRule(all_jobs=True, allowed_clusters=("skua",))
-        assert remove_jobs_before(database, NOW_S, rule, kept=KeptTags.NONE) == 1
+        assert removed(database, NOW_S, rule) == 1
         assert job_ids(job_queries) == [1]
+
+    def test_jobs_that_wait_to_be_archived_stay(
+        self, database: Database, job_queries: JobQueries, started: Callable[..., Job], stopped: Callable[..., Job]
+    ) -> None:
+        for number in (1, 2, 3):
+            stopped(number)
+        archive_all(database)
+        for number in (4, 5):
+            stopped(number)
+        stopped(6, start_time=NOW_S - 9)
+        started(7)
+        before_s = NOW_S - 9
+        assert remove_jobs_before(database, before_s, ALL, kept=KeptTags.NONE) == RemovedJobs(3, 2)
+        assert job_ids(job_queries) == [4, 5, 6, 7]
+
+    @pytest.mark.parametrize("status", [MonitoringStatus.DISABLED, MonitoringStatus.ARCHIVING_FAILED])
+    def test_jobs_that_nobody_will_archive_go(
+        self, database: Database, stopped: Callable[..., Job], status: MonitoringStatus
+    ) -> None:
+        stopped(1)
+        with database.write():
+            tables.JobRow.update(monitoring_status=status).execute(database)
+        assert remove_jobs_before(database, NOW_S, ALL, kept=KeptTags.NONE) == RemovedJobs(1, 0)
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL has whole numbers only
     def test_a_damaged_start_is_no_reason_to_remove_a_job(
@@ -104,5 +140,5 @@ class TestRemovalByAge:
         stopped(1)
         with database.write():
             database.execute_sql("UPDATE job SET start_time = 'long ago'")
-        assert remove_jobs_before(database, 2**62, ALL, kept=KeptTags.NONE) == 0
+        assert removed(database, 2**62) == 0
         assert job_queries.count(JobFilter(), ALL, now_s=NOW_S) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from cc_backend.auth.caller import Caller
+from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.users import Users
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput
@@ -17,8 +17,8 @@ from cc_backend.jobs.job_queries import ALL_ON_ONE_PAGE, JobQueries
 from cc_backend.jobs.job_rows import insert_job
 from cc_backend.jobs.reference_database import open_reference_database
 from cc_backend.jobs.reference_import import MAX_NAMED_FAULTS, NOT_ARCHIVED, DatabaseImportReport, ReferenceImport
-from cc_backend.jobs.tables import JobRow, TagRow
-from cc_backend.jobs.tags import visible_tags
+from cc_backend.jobs.tables import JobRow, JobTagRow, TagRow
+from cc_backend.jobs.tags import attach_tags, visible_tags
 from cc_backend.model import Job, JobKey, JobState, Resource, RowRule, Tag
 
 NOW_S = 1_760_100_000
@@ -101,6 +101,39 @@ def test_a_second_import_changes_nothing(take: Take, old: Any, database: Databas
         "node states": {"new": 0},
     }
     assert content(database) == before
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"tag_type": "app"}, {}, True),
+        ({"tag_type": "app"}, {"meta_data": {"jobName": "x"}}, False),
+        ({"tag_type": "app"}, {"meta_data": None}, False),
+        ({"tag_type": "app", "tag_scope": "admin"}, {}, False),
+        ({"tag_type": "app", "tag_scope": "ada"}, {}, False),
+        ({"tag_type": "jobClass"}, {}, True),
+        ({"tag_type": "jobClass"}, {"monitoring_status": 2}, False),
+        ({"tag_type": "note"}, {}, False),
+    ],
+)
+def test_tags_that_the_taggers_of_the_reference_can_have_made_count_as_detected(
+    take: Take, old: Any, database: Database, case: tuple[dict[str, Any], dict[str, Any], bool]
+) -> None:
+    tag, job, is_detected = case
+    linked = old.add("tag", **{"tag_name": "relax", "tag_scope": "global", **tag})
+    old.add("jobtag", job_id=old.add_job(7, **job), tag_id=linked)
+    take()
+    assert [bool(found) for (found,) in database.raw_rows(JobTagRow.select(JobTagRow.detected))] == [is_detected]
+
+
+def test_a_tag_that_somebody_attached_here_stays_theirs(take: Take, old: Any, database: Database) -> None:
+    id_ = old.add_job(7)
+    take()
+    (job,) = all_jobs(database)
+    attach_tags(database, job.id, [Tag("app", "relax")], Caller("root", frozenset({Role.ADMIN})))
+    old.add("jobtag", job_id=id_, tag_id=old.add("tag", tag_type="app", tag_name="relax", tag_scope="global"))
+    take()
+    assert [bool(found) for (found,) in database.raw_rows(JobTagRow.select(JobTagRow.detected))] == [False]
 
 
 def test_private_tags_stay_private(take: Take, old: Any, database: Database) -> None:
