@@ -14,8 +14,9 @@ from pathlib import Path
 import peewee
 
 from cc_backend.auth import tables as auth_tables
-from cc_backend.db.database import Database
+from cc_backend.db.database import Database, Dialect
 from cc_backend.db.database_backup import back_up
+from cc_backend.db.removed_ids import removed_id_statements
 from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobs import tables as job_tables
 from cc_backend.jobs.job_changes import change_log_statements
@@ -186,6 +187,13 @@ def _remember_rejected_tags(database: Database) -> None:
     peewee.SchemaManager(job_tables.RejectedTagRow, database).create_all(safe=True)
 
 
+def _keep_removed_ids(database: Database) -> None:
+    """The id of a removed job is never that of another one, whoever wrote it down."""
+    if database.dialect is Dialect.SQLITE:
+        for statement in removed_id_statements("job"):
+            database.run_sql(statement)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -200,6 +208,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _store_statistics,
     _add_node_state_times,
     _remember_rejected_tags,
+    _keep_removed_ids,
 )
 
 LATEST_VERSION = len(_UPGRADES)

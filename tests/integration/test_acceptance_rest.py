@@ -390,7 +390,9 @@ def test_check_14_meta_data_is_edited_as_the_release_and_as_the_manual_say(
 
 def test_check_14_jobs_are_removed_by_id_by_request_and_by_time_and_running_ones_are_spared(site: Site) -> None:
     long_ago_s = 1_500_000_000
-    first, second, old, running = (site.start(startTime=long_ago_s + at, user="removed1") for at in range(4))
+    first, second, old, running = (
+        site.start(startTime=long_ago_s + at, user="removed1", monitoringStatus=0) for at in range(4)
+    )
     for job in (first, second, old):
         site.stop(job, stopTime=long_ago_s + 60)
     assert site.send("DELETE", f"/api/jobs/delete_job/{first['id']}").status_code == 200

@@ -8,6 +8,7 @@ __all__ = (
     "opening",
     "postgres_database",
     "postgres_watch",
+    "removed_ids",
     "sqlite_database",
     "sqlite_watch",
 )

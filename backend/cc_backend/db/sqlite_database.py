@@ -13,6 +13,7 @@ import peewee
 
 from cc_backend.db.database import Database, Dialect, FaultKind, database_closed, duplicate_row
 from cc_backend.db.database_file import wal_path
+from cc_backend.db.removed_ids import next_id
 from cc_backend.runtime.lockfile import FileId, file_id, is_same_file
 
 REPLACEMENT_LOCK_WAIT_S = 1.0
@@ -147,8 +148,8 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
 
     def reserve_ids(self, model: type[peewee.Model], count: int) -> Sequence[int]:
         """Unused ids for new rows of a model, ascending; inside `write`."""
-        key = model._meta.primary_key  # noqa: SLF001 - peewee's documented way
-        first = int(model.select(peewee.fn.MAX(key)).scalar(self) or 0) + 1
+        table: str = model._meta.table_name  # noqa: SLF001 - peewee's documented way
+        (first,) = self.first_row(f"SELECT {next_id(table)}") or (1,)
         return range(first, first + count)
 
     def _require_current_file(self) -> None:
@@ -272,6 +273,8 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
             raise self._unavailable(FILE_REPLACED_ADVICE)
         if self._wal_file_id is None:
             self._wal_path = wal_path(self.path)
+            with self._errors_translated():  # SQLite makes the -wal file when it first reads
+                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             with suppress(FileNotFoundError):
                 self._wal_file_id = file_id(self._wal_path.stat())
         self._keep_connection(connection)
@@ -291,6 +294,10 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
         code = getattr(cause, "sqlite_errorcode", None)
         advice = _ADVICE.get(code & 0xFF) if isinstance(code, int) else None
         if isinstance(code, int) and advice is not None:
+            if code & 0xFF == sqlite3.SQLITE_IOERR:  # so does a -wal file that vanished while a connection was made
+                self._check_wal()
+                if self.has_fault(FaultKind.WAL_MISSING):
+                    raise self._unavailable(self._faults[FaultKind.WAL_MISSING]) from error
             self.record_fault(_FAULT_KINDS.get(code & 0xFF, FaultKind.WRITE), advice, cause)
             if code & 0xFF == sqlite3.SQLITE_READONLY and not self.is_closed():
                 self._state.conn.file_number = _READ_ONLY_FILE_NUMBER  # type: ignore[attr-defined]  # stubs lack it

@@ -7,8 +7,9 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from cc_backend.db.database import Database
+from cc_backend.db.database import Database, Dialect
 from cc_backend.db.fields import JSONField
+from cc_backend.db.removed_ids import next_id
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
 from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobRow, JobTagRow, TagRow
@@ -48,6 +49,8 @@ def _insert_statement(names: Iterable[str]) -> str:
 
 _INSERT_JOB = _insert_statement(_INSERTED)
 _INSERT_JOB_WITH_ID = _insert_statement((*_INSERTED, JobRow.id.name))
+_INSERT_JOB_WITH_NEW_ID = _INSERT_JOB_WITH_ID.removesuffix("?)") + f"{next_id('job')})"
+"""For SQLite, which would give the id of the last job again if that was removed."""
 _JSON_FIELDS = tuple(field for field in _FIELDS.values() if isinstance(field, JSONField))
 _INSERT_HOST = "INSERT INTO job_host (job_id, hostname) VALUES (?, ?)"
 _FOOTPRINT = 'SELECT job_id, "key", value FROM job_footprint WHERE job_id = ?'
@@ -122,8 +125,9 @@ def read_queued_jobs(database: Database, query: Any) -> list[Job]:
 
 
 def insert_job(database: Database, job: Job) -> int:
-    """Insert a job with its hosts and footprint, without its tags, and return its id."""
-    id_ = database.insert_row(_INSERT_JOB, _stored_values(job))
+    """Insert a job with its hosts and footprint, without its tags, and return its id, which no job had before."""
+    statement = _INSERT_JOB_WITH_NEW_ID if database.dialect is Dialect.SQLITE else _INSERT_JOB
+    id_ = database.insert_row(statement, _stored_values(job))
     database.execute_many(_INSERT_HOST, [(id_, name) for name in _hostnames(job)])
     if job.footprint:
         database.execute_many(_INSERT_FOOTPRINT, [(id_, key, value) for key, value in job.footprint.items()])

@@ -120,6 +120,8 @@ def two(site_of: Any, tern: dict[str, Any]) -> Any:
     site.start_job(user="ada", jobId=2, tags=TAG)
     site.clock.advance(10)
     site.stop_job(job_id=2)
+    with site.services.database.write():
+        site.services.database.run_sql("UPDATE job SET monitoring_status = 3 WHERE job_id = 2")
     answer = site.client.put("/api/machine_state/tern/tn01/", json={"load": 1}, headers=site.headers())
     assert answer.status_code == 201
     return site

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,40 @@ def test_a_write_does_not_count_if_the_file_went_away_meanwhile(database: Sqlite
 
     with pytest.raises(Unavailable):
         add_and_move()
+
+
+def test_a_wal_file_that_vanishes_is_named_and_no_connection_makes_another_one(
+    database: SqliteDatabase, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(database, "first")
+    assert names(database) == ["first"]
+    Path(f"{path}-wal").unlink()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Unavailable, match="restart the server"):
+        pool.submit(names, database).result()
+    with pytest.raises(Unavailable, match="restart the server"):
+        add(database, "second")
+    assert database.faults() == ["the database has lost its -wal file while the server runs: restart the server"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert not Path(f"{path}-wal").exists()
+    assert names(database) == ["first"]  # by the connection that has it open still
+
+
+def test_a_wal_file_that_vanishes_while_a_connection_is_made_is_named_too(
+    database: SqliteDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database, "first")
+    names(database)
+    connect = database._new_connection
+
+    def lose_it_then_connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        Path(f"{path}-wal").unlink()
+        return connect(*arguments, **options)
+
+    monkeypatch.setitem(database.connect_params, "factory", lose_it_then_connect)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Unavailable, match="restart the server"):
+        pool.submit(names, database).result()
+    assert database.has_fault(FaultKind.WAL_MISSING)
+    assert not database.has_fault(FaultKind.WRITE)
 
 
 def test_no_thread_opens_another_file_beside_the_one_of_the_others(database: SqliteDatabase, path: Path) -> None:

@@ -9,8 +9,9 @@ from cc_backend.jobs import tables
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_removal import KeptTags, RemovedJobs, remove_job, remove_jobs_before
+from cc_backend.jobs.job_rows import insert_jobs
 from cc_backend.jobs.tags import attach_tags
-from cc_backend.model import Job, MonitoringStatus, RowRule, Tag
+from cc_backend.model import Job, MonitoringStatus, Resource, RowRule, Tag
 
 NOW_S = 1_760_000_000
 ALL = RowRule(all_jobs=True)
@@ -41,6 +42,26 @@ def test_a_job_goes_with_everything_that_belongs_to_it(database: Database, stopp
     for table in (tables.JobHostRow, tables.FootprintRow, tables.JobTagRow, tables.MetaChangeRow):
         assert [id_ for (id_,) in table.select(table.job).tuples().execute(database)] == [kept]
     assert tables.TagRow.select().count(database) == 1
+
+
+def test_no_job_gets_the_id_of_a_removed_one(database: Database, started: Callable[..., Job]) -> None:
+    first, second, third = (started(number).id for number in (1, 2, 3))
+    remove_job(database, second)
+    remove_job(database, third)
+    fourth = started(4).id
+    assert fourth > third
+    remove_job(database, fourth)
+    remove_job(database, first)
+    with database.write():
+        (fifth,) = insert_jobs(database, [Job(5, "tern", "ada", "demo", NOW_S, (Resource("tn0001"),), 1)])
+    assert fifth > fourth
+
+
+def test_jobs_that_all_go_at_once_leave_their_ids_behind(database: Database, started: Callable[..., Job]) -> None:
+    ids = [started(number).id for number in range(1, 6)]
+    with database.write():
+        tables.JobRow.delete().where(tables.JobRow.id > ids[0]).execute(database)
+    assert started(9).id > ids[-1]
 
 
 def test_an_unknown_job_is_not_found(database: Database) -> None:
