@@ -1,22 +1,31 @@
-"""InfluxDB line protocol: samples as text, one per line, encoded and decoded by pure functions on bytes.
+r"""InfluxDB line protocol: samples as text, one per line, encoded and decoded by pure functions on bytes.
 
     mem_bw,cluster=demo,hostname=n017,type=socket,type-id=1 value=87.25 1790000040
 
 Grammar: InfluxDB line protocol version 2. In metric names a comma or blank, in tag keys and values a comma, equals sign
 or blank is written after a backslash; a backslash before anything else is an ordinary character. A delimiter is
 therefore escaped exactly if the byte before it is a backslash, and no name can end in a backslash.
+
+`decode` reads samples: the one field `value`, a number. `decode_messages` reads lines of all classes, with fields of
+any name and type. In text a quote and a backslash are written after a backslash, line ends and tabs as \n, \r and \t.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from cc_common.errors import LineProtocolError
 
 MAX_NAME_BYTES = 1024
 """Maximum length of a metric name, tag key or tag value."""
+MAX_TEXT_BYTES = 4 << 20
+"""Maximum length of the text in a field."""
+MAX_FIELDS = 64
+"""Maximum number of fields of a line."""
+PRECISION_ZEROS: Mapping[str, bytes] = {"s": b"", "ms": b"000", "us": b"000000", "ns": b"000000000"}
+"""The zeros that make seconds a timestamp of each precision."""
 
 _LINE_EXCERPT = 120
 _INT64_MAX = 2**63 - 1
@@ -33,13 +42,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANK = re.compile(rb"(?<!\\) ")
 _COMMA = re.compile(r"(?<!\\),")
 _EQUALS = re.compile(r"(?<!\\)=")
-_FIELDS = re.compile(rb'(?:\\.|"(?:\\.|[^"\\])*"|[^ "\\])+', re.DOTALL)
-_FIELD = re.compile(rb'((?:\\.|[^,= \\])+)=("(?:\\.|[^"\\])*"|[^", ]+)(?:,|$)', re.DOTALL)
+_FIELDS = re.compile(rb'(?:\\.|"[^"\\]*(?:\\.[^"\\]*)*"|[^ "\\])+', re.DOTALL)
+_FIELD = re.compile(rb'((?:\\.|[^,= \\])+)=("[^"\\]*(?:\\.[^"\\]*)*"|[^", ]+)(?:,|$)', re.DOTALL)
 _FLOAT = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(rb"[+-]?[0-9]+i")
 _UNSIGNED = re.compile(rb"[0-9]+u")
 _TIME = re.compile(rb"-?[0-9]{1,19}")
-_BOOLEANS = frozenset((b"t", b"T", b"true", b"True", b"TRUE", b"f", b"F", b"false", b"False", b"FALSE"))
+_TRUE = frozenset((b"t", b"T", b"true", b"True", b"TRUE"))
+_BOOLEANS = _TRUE | {b"f", b"F", b"false", b"False", b"FALSE"}
+_MESSAGE = re.compile(rb'((?:\\[^\n]|[^ \n\\])+ )((?:\\[^\n]|"[^"\\]*(?:\\.[^"\\]*)*"|[^"\n\\])*)(?:\n|\Z)', re.DOTALL)
+_ESCAPE_TEXT = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ESCAPED_TEXT = re.compile(r'\\([\\"nrt])')
+_UNESCAPE_TEXT = {"\\": "\\", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
 
 
 class Point(NamedTuple):
@@ -48,6 +62,18 @@ class Point(NamedTuple):
     metric: str
     tags: Dict[str, str]
     value: float
+    time_s: int
+
+
+FieldValue = Union[bool, int, float, str]
+
+
+class Message(NamedTuple):
+    """A line of any class with its fields; `time_s` is in seconds since the epoch."""
+
+    name: str
+    tags: Dict[str, str]
+    fields: Dict[str, FieldValue]
     time_s: int
 
 
@@ -65,6 +91,10 @@ def series_prefix(metric: str, tags: Mapping[str, str]) -> bytes:
     Tags are sorted by key; those with an empty value are left out, because the protocol has no empty tag value.
     Raises LineProtocolError for a name that the protocol cannot encode.
     """
+    return _series_key(metric, tags) + b" value="
+
+
+def _series_key(metric: str, tags: Mapping[str, str]) -> bytes:
     if metric.startswith("#"):
         raise LineProtocolError(f"metric name {metric!r} starts with '#', which begins a comment")
     parts = [_ESCAPE_METRIC.sub(r"\\\1", _check_sendable("metric name", metric))]
@@ -74,7 +104,7 @@ def series_prefix(metric: str, tags: Mapping[str, str]) -> bytes:
             written_key = _ESCAPE_TAG.sub(r"\\\1", _check_sendable("tag key", key))
             written_value = _ESCAPE_TAG.sub(r"\\\1", _check_sendable(f"tag {key}", value))
             parts.append(f"{written_key}={written_value}")
-    return (",".join(parts) + " value=").encode()
+    return ",".join(parts).encode()
 
 
 def _check_sendable(what: str, text: str) -> str:
@@ -114,6 +144,45 @@ def format_value(value: float) -> bytes:
 def encode(metric: str, tags: Mapping[str, str], value: float, time_s: int) -> bytes:
     """One line without its newline; for repeated samples of a series `series_prefix` is faster."""
     return b"%b%b %d" % (series_prefix(metric, tags), format_value(value), time_s)
+
+
+def encode_message(
+    name: str, tags: Mapping[str, str], fields: Mapping[str, FieldValue], time_s: int, *, precision: str = "s"
+) -> bytes:
+    """One line of any class without its newline; booleans, integers and text keep their type.
+
+    An integer is written as one of 64 bits with sign, beyond that as one without. Raises LineProtocolError for what the
+    protocol cannot encode.
+    """
+    if not fields:
+        raise LineProtocolError("there is no field")
+    if len(fields) > MAX_FIELDS:
+        raise LineProtocolError(f"there are more than {MAX_FIELDS} fields")
+    if any('"' in key for key in fields):
+        raise LineProtocolError("a field key has a quote, which begins a text")
+    written = (
+        _ESCAPE_TAG.sub(r"\\\1", _check_sendable("field key", key)).encode() + b"=" + _format_field(value)
+        for key, value in fields.items()
+    )
+    return b"%b %b %d%b" % (_series_key(name, tags), b",".join(written), time_s, PRECISION_ZEROS[precision])
+
+
+def _format_field(value: FieldValue) -> bytes:
+    if isinstance(value, str):
+        try:
+            text = "".join(_ESCAPE_TEXT.get(char, char) for char in value).encode()
+        except UnicodeEncodeError:
+            raise LineProtocolError("the text cannot be written as UTF-8") from None
+        if len(text) > MAX_TEXT_BYTES:
+            raise LineProtocolError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
+        return b'"%b"' % text
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, int):
+        if not -_INT64_MAX - 1 <= value <= _UINT64_MAX:
+            raise LineProtocolError("the integer is outside the range of 64 bits")
+        return b"%d%b" % (value, b"i" if value <= _INT64_MAX else b"u")
+    return format_value(value)
 
 
 def split_line(line: bytes) -> Tuple[bytes, bytes, bytes]:
@@ -202,22 +271,60 @@ def parse_value(fields: bytes) -> float:
     return value
 
 
+def parse_fields(fields: bytes) -> Dict[str, FieldValue]:
+    """The fields of a line with their values; of a repeated field the last one wins. Raises LineProtocolError."""
+    found: Dict[str, FieldValue] = {}
+    position = 0
+    while position < len(fields) or not fields or fields.endswith(b","):
+        field = _FIELD.match(fields, position)
+        if field is None:
+            raise LineProtocolError(f"fields {_excerpt(fields)!r} are not of the form key=value")
+        try:
+            key = _check_received("a field key", _UNESCAPE_TAG.sub(r"\1", field.group(1).decode()))
+        except UnicodeDecodeError:
+            raise LineProtocolError("a field key is not UTF-8") from None
+        found[key] = _field_value(field.group(2))
+        if len(found) > MAX_FIELDS:
+            raise LineProtocolError(f"there are more than {MAX_FIELDS} fields")
+        position = field.end()
+    return found
+
+
+def _field_value(raw: bytes) -> FieldValue:
+    if raw.startswith(b'"'):
+        if len(raw) > MAX_TEXT_BYTES + 2:
+            raise LineProtocolError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
+        try:
+            text = raw[1:-1].decode()
+        except UnicodeDecodeError:
+            raise LineProtocolError("the text is not UTF-8") from None
+        return _ESCAPED_TEXT.sub(lambda match: _UNESCAPE_TEXT[match.group(1)], text)
+    if raw in _BOOLEANS:
+        return raw in _TRUE
+    whole = _integer(raw)
+    return _number(raw) if whole is None else whole
+
+
+def _integer(raw: bytes) -> Optional[int]:
+    """The value of an integer with suffix; None for anything else. Raises LineProtocolError if it is out of range."""
+    signed = _INTEGER.fullmatch(raw)
+    if len(raw) >= 64 or not (signed or _UNSIGNED.fullmatch(raw)):  # noqa: PLR2004 longer ones are out of range anyway
+        return None
+    whole = int(raw[:-1])
+    if not -_INT64_MAX - 1 <= whole <= (_INT64_MAX if signed else _UINT64_MAX):
+        raise LineProtocolError(f"value {_excerpt(raw)} is outside the range of 64 bits")
+    return whole
+
+
 def _number(raw: bytes) -> float:
     if _FLOAT.fullmatch(raw):
         value = float(raw)
         if math.isinf(value):
             raise LineProtocolError(f"value {_excerpt(raw)} is too large")
         return value
-    if _INTEGER.fullmatch(raw) and len(raw) < 64:  # noqa: PLR2004 longer ones are out of range anyway
-        whole = int(raw[:-1])
-        if -_INT64_MAX - 1 <= whole <= _INT64_MAX:
-            return float(whole)
-        raise LineProtocolError(f"value {_excerpt(raw)} is outside the range of 64 bits")
-    if _UNSIGNED.fullmatch(raw) and len(raw) < 64:  # noqa: PLR2004 longer ones are out of range anyway
-        whole = int(raw[:-1])
-        if whole <= _UINT64_MAX:
-            return float(whole)
-        raise LineProtocolError(f"value {_excerpt(raw)} is outside the range of 64 bits")
+    whole = _integer(raw)
+    if whole is not None:
+        return float(whole)
     if raw.startswith(b'"'):
         raise LineProtocolError("the value is text, not a number")
     if raw in _BOOLEANS:
@@ -266,6 +373,50 @@ def decode(batch: bytes, *, received_s: int) -> Tuple[List[Point], List[LineErro
         except LineProtocolError as error:
             errors.append(LineError(number, str(error), _excerpt(line)))
     return points, errors
+
+
+def decode_messages(batch: bytes, *, received_s: int) -> Tuple[List[Message], List[LineError]]:
+    """The messages of a batch, and the lines that were rejected; a bad line does not affect the others.
+
+    A line end inside quotes is part of the text. Comments and blank lines are skipped.
+    """
+    messages: List[Message] = []
+    errors: List[LineError] = []
+    for number, line in _message_lines(batch):
+        try:
+            series, fields, time = split_line(line)
+            name, tags = parse_series(series)
+            messages.append(Message(name, tags, parse_fields(fields), parse_time(time, received_s=received_s)))
+        except LineProtocolError as error:  # noqa: PERF203 a bad line does not affect the others
+            errors.append(LineError(number, str(error), _excerpt(line)))
+    return messages, errors
+
+
+def _message_lines(batch: bytes) -> Iterator[Tuple[int, bytes]]:
+    position, number = 0, 1
+    while position < len(batch):
+        end = batch.find(b"\n", position)
+        end = len(batch) if end < 0 else end
+        line = batch[position:end]
+        if b'"' in line and not line.lstrip(b" \t\r").startswith(b"#"):
+            message = _MESSAGE.match(batch, position)  # with quotes, so that its end may be on a later line
+            end = message.end(2) if message else end
+        line = batch[position:end].strip(b" \t\r")
+        if line and not line.startswith(b"#"):
+            yield number, line
+        number += batch.count(b"\n", position, end) + 1
+        position = end + 1
+
+
+def message_class(message: Message) -> str:
+    """What a message is: metric, event, log, control or query; "" if its fields are of no class.
+
+    The first of the fields value (a number), event, log, control and query decides.
+    """
+    value = message.fields.get("value")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "metric"
+    return next((kind for kind in ("event", "log", "control", "query") if kind in message.fields), "")
 
 
 def _excerpt(raw: bytes) -> str:
