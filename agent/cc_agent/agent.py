@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import logging
 import signal
 import sys
+import time
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from cc_agent.collectors.base import PausableCollector
 from cc_agent.collectors.registry import collector_intervals_s, make_collectors
+from cc_agent.control.client import SOCKET_NAME
+from cc_agent.control.marks import JobMarks
+from cc_agent.control.requests import ControlRequest, MarkRequest, PauseRequest, StatusRequest
+from cc_agent.control.server import ControlServer
+from cc_agent.control.status import collector_documents
+from cc_agent.errors import AgentError
 from cc_agent.loop import Loop, SystemClock
 from cc_agent.options import AgentOptions
 from cc_agent.router import Batch, Router
-from cc_agent.sampler import Sampler
+from cc_agent.sampler import CircuitBreaker, Sampler
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.base import Sink
 from cc_agent.sinks.registry import make_sink
+from cc_common import __version__
 from cc_common.errors import CockpitError, SettingsError
 from cc_common.logging_setup import set_up_logging
 from cc_common.systemd_notify import Notifier
@@ -38,16 +48,19 @@ class RoutedSink(NamedTuple):
 class Pipeline:
     """The work of the loop: sample, encode lines, pass them to the sinks."""
 
-    def __init__(self, sampler: Sampler, outputs: List[RoutedSink], interval_s: int) -> None:
+    def __init__(
+        self, sampler: Sampler, outputs: List[RoutedSink], interval_s: int, marks: Optional[JobMarks] = None
+    ) -> None:
         self._sampler = sampler
         self._outputs = outputs
+        self._marks = marks or JobMarks()
         self._interval_s = interval_s
         self._waiting: List[Tuple[Sink, Batch]] = []
         self._ticks = 0
 
     def sample(self, time_s: int, /) -> None:
         """Read all collectors and encode the lines, which wait for `hand_over`."""
-        readings = self._sampler.sample(time_s, self._interval_s)
+        readings = self._sampler.sample(time_s, self._interval_s) + self._marks.take()
         batches: Dict[int, Batch] = {}
         for router, sink in self._outputs:
             if id(router) not in batches:
@@ -70,6 +83,11 @@ class Pipeline:
         elif self._ticks % max(_GARBAGE_COLLECTION_PERIOD_S // self._interval_s, 1) == 0:
             gc.collect()
         self._ticks += 1
+
+    @property
+    def sampler(self) -> Sampler:
+        """The collectors."""
+        return self._sampler
 
     def close(self, deadline_s: float) -> None:
         """Hand over the last lines, and close sinks and collectors."""
@@ -98,8 +116,17 @@ def make_routed_sinks(configuration: AgentConfiguration) -> List[RoutedSink]:
     return outputs
 
 
-def start_pipeline(configuration: AgentConfiguration, root: Path = Path("/")) -> Pipeline:
-    """The pipeline with its sinks started and its collectors opened. Raises CockpitError."""
+def start_pipeline(
+    configuration: AgentConfiguration,
+    root: Path = Path("/"),
+    *,
+    kept: Optional[Mapping[str, CircuitBreaker]] = None,
+    marks: Optional[JobMarks] = None,
+) -> Pipeline:
+    """The pipeline with its sinks started and its collectors opened, but for those that are `kept` open.
+
+    Raises CockpitError.
+    """
     outputs = make_routed_sinks(configuration)
     if not outputs:
         raise SettingsError("sinks", f"{configuration.source}: no sink to send to; give --url or a sink")
@@ -109,9 +136,16 @@ def start_pipeline(configuration: AgentConfiguration, root: Path = Path("/")) ->
             undo.callback(sink.close, 0.0)
         undo.pop_all()
     collectors = configuration.settings.collectors
-    sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors))
+    sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
     sampler.open(configuration.interval_s)
-    return Pipeline(sampler, outputs, configuration.interval_s)
+    return Pipeline(sampler, outputs, configuration.interval_s, marks)
+
+
+def unchanged_collectors(old: AgentConfiguration, new: AgentConfiguration) -> List[str]:
+    """Names of the collectors with the same options in both configurations."""
+    before, after = old.settings.collectors, new.settings.collectors
+    names = [field.name for field in dataclasses.fields(after)]
+    return [name for name in names if getattr(before, name) == getattr(after, name) is not None]
 
 
 class Agent:
@@ -123,6 +157,10 @@ class Agent:
         self._notifier = Notifier.from_environment(environment)
         self._clock = SystemClock()
         self._loop: Optional[Loop] = None
+        self._control: Optional[ControlServer] = None
+        self._marks = JobMarks()
+        self._started_s = time.monotonic()
+        self._skipped_before = 0
         self._stopped = False
 
     def run(self) -> None:
@@ -130,15 +168,20 @@ class Agent:
         configuration = load_configuration(self._options, self._environment)
         pipeline = self._start_pipeline(configuration)
         try:
+            self._start_control(configuration, pipeline)
             while not self._stopped and self._run_loop(configuration):
                 candidate = self._load_new_configuration()
                 if candidate is not None:
+                    self._close_control()
+                    kept = pipeline.sampler.release(unchanged_collectors(configuration, candidate))
                     pipeline.close(CLOSE_DEADLINE_S)
                     configuration = candidate
-                    pipeline = self._start_pipeline(configuration)
+                    pipeline = self._start_pipeline(configuration, kept)
+                    self._start_control(configuration, pipeline)
                 self._notifier.ready()
         finally:
             self._notifier.stopping()
+            self._close_control()
             pipeline.close(CLOSE_DEADLINE_S)
             self._clock.close()
         logger.info("stopped")
@@ -154,10 +197,52 @@ class Agent:
         if self._loop is not None:
             self._loop.reload()
 
-    def _start_pipeline(self, configuration: AgentConfiguration) -> Pipeline:
+    def _start_control(self, configuration: AgentConfiguration, pipeline: Pipeline) -> None:
+        folder, loop = configuration.control_folder, self._loop
+        if folder is None or loop is None:
+            return
+
+        def answer(request: ControlRequest, job: str) -> Dict[str, Any]:
+            if isinstance(request, StatusRequest):
+                return self._status(configuration, pipeline, loop)
+            if isinstance(request, MarkRequest):
+                self._marks.put(job, request.values)
+                return {"job": job, "marks": len(request.values)}
+            return {"collectors": _pause_or_resume(request, pipeline)}
+
+        control = ControlServer(folder / SOCKET_NAME, answer, loop.call)
+        try:
+            control.start()
+        except AgentError as error:  # samples matter more than being asked
+            logger.warning("nobody can ask this agent: %s", error)
+        else:
+            self._control = control
+
+    def _close_control(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def _status(self, configuration: AgentConfiguration, pipeline: Pipeline, loop: Loop) -> Dict[str, Any]:
+        return {
+            "version": __version__,
+            "hostname": configuration.hostname,
+            "cluster": configuration.cluster,
+            "configuration": configuration.source,
+            "interval_s": configuration.interval_s,
+            "uptime_s": round(time.monotonic() - self._started_s),
+            "skipped_ticks": self._skipped_before + loop.skipped,
+            "collectors": collector_documents(pipeline.sampler.statuses),
+            "sinks": [sink.name for sink in configuration.sinks],
+        }
+
+    def _start_pipeline(
+        self, configuration: AgentConfiguration, kept: Optional[Mapping[str, CircuitBreaker]] = None
+    ) -> Pipeline:
         for warning in configuration.warnings:
             logger.warning("configuration %s", warning)
-        pipeline = start_pipeline(configuration)
+        pipeline = start_pipeline(configuration, kept=kept, marks=self._marks)
+        self._skipped_before += self._loop.skipped if self._loop is not None else 0
         self._loop = Loop(
             pipeline,
             interval_s=configuration.interval_s,
@@ -194,6 +279,17 @@ class Agent:
             logger.error("configuration rejected, the old one stays in effect: %s", error)  # noqa: TRY400 no traceback for a typing error
             return None
         return candidate
+
+
+def _pause_or_resume(request: ControlRequest, pipeline: Pipeline) -> List[str]:
+    """Names of the collectors that were paused or resumed."""
+    pausable = [collector for collector in pipeline.sampler.collectors if isinstance(collector, PausableCollector)]
+    for collector in pausable:
+        if isinstance(request, PauseRequest):
+            collector.pause(request.seconds)
+        else:
+            collector.resume()
+    return [collector.name for collector in pausable]
 
 
 def run(options: AgentOptions, environment: Mapping[str, str]) -> int:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import TYPE_CHECKING, Any, Dict
 
 from cc_agent.options import AgentOptions
 from cc_common.check_report import print_report
 from cc_common.command import Command, Program
 
+if TYPE_CHECKING:
+    from cc_agent.control.requests import ControlRequest
+
 _SAMPLING = ("config", "hostname", "cluster", "interval")
 _SENDING = (*_SAMPLING, "url", "token_file", "token", "ca_file")
 _ALL = (*_SENDING, "spool_dir")
+_RUNNING = (*_ALL, "log_level")
 
 
 def _run(options: AgentOptions) -> int:
@@ -57,6 +62,47 @@ def _show_config(options: AgentOptions) -> int:
     return 0
 
 
+def _ask(options: AgentOptions, request: ControlRequest) -> Dict[str, Any]:
+    from cc_agent.control.client import ask_agent, socket_path  # noqa: PLC0415 same
+
+    return ask_agent(socket_path(options.socket, os.environ), request)
+
+
+def _status(options: AgentOptions) -> int:
+    from cc_agent.control.requests import StatusRequest  # noqa: PLC0415 same
+    from cc_agent.control.status import format_status  # noqa: PLC0415 same
+
+    answer = _ask(options, StatusRequest())
+    sys.stdout.write(json.dumps(answer, indent=2) + "\n" if options.format == "json" else format_status(answer))
+    return 0
+
+
+def _mark(options: AgentOptions) -> int:
+    from cc_agent.control.requests import MarkRequest, parse_marks  # noqa: PLC0415 same
+
+    _ask(options, MarkRequest(parse_marks(options.marks)))
+    return 0
+
+
+def _pause(options: AgentOptions) -> int:
+    from cc_agent.control.requests import DEFAULT_PAUSE_S, PauseRequest, check_pause  # noqa: PLC0415 same
+    from cc_common.settings import parse_duration  # noqa: PLC0415 same
+
+    seconds = check_pause(parse_duration(options.seconds)) if options.seconds else DEFAULT_PAUSE_S
+    return _print_collectors("released", _ask(options, PauseRequest(seconds)))
+
+
+def _resume(options: AgentOptions) -> int:
+    from cc_agent.control.requests import ResumeRequest  # noqa: PLC0415 same
+
+    return _print_collectors("taken again", _ask(options, ResumeRequest()))
+
+
+def _print_collectors(done: str, answer: Dict[str, Any]) -> int:
+    sys.stdout.write(f"{done}: {', '.join(answer['collectors']) or 'nothing, this agent holds no counters'}\n")
+    return 0
+
+
 def _processor_name() -> str:
     """The name of the processor by py-cpuinfo; "" if that is missing or fails: then /proc/cpuinfo is used."""
     try:
@@ -73,10 +119,14 @@ PROGRAM = Program(
     extra="agent",
     options=AgentOptions,
     commands=(
-        Command("run", "Sample and send until stopped.", _run),
-        Command("once", "Print one set of samples, or send it to --url.", _run_once),
+        Command("run", "Sample and send until stopped.", _run, _RUNNING),
+        Command("once", "Print one set of samples, or send it to --url.", _run_once, (*_RUNNING, "format")),
         Command("doctor", "Check what the agent needs on this node; 1 if it could not do its work.", _doctor, _ALL),
         Command("topology", "Print a cluster.json for this machine alone.", _topology, _SAMPLING),
+        Command("status", "Print what the running agent of this node does.", _status, ("socket", "format")),
+        Command("mark", "Record numbers of the job that this runs in, drawn on its page.", _mark, ("marks", "socket")),
+        Command("pause", "Release the hardware counters for a user's own tools.", _pause, ("seconds", "socket")),
+        Command("resume", "Take the hardware counters again.", _resume, ("socket",)),
         Command("show-config", "Print all settings with their origin; secrets are hidden.", _show_config, _ALL),
     ),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import queue
 import time
-from typing import NamedTuple, Optional, Protocol
+from typing import Callable, NamedTuple, Optional, Protocol
 
 from cc_agent.tick_schedule import clock_was_set_back, is_too_late, next_tick, send_delay_s
 from cc_common.systemd_notify import Notifier
@@ -87,7 +88,13 @@ class Loop:
         if self._notifier.watchdog_s is not None:
             self._max_wait_s = min(self._max_wait_s, self._notifier.watchdog_s / 2)
         self._exit: Optional[LoopExit] = None
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.skipped = 0
+
+    def call(self, work: Callable[[], None], /) -> None:
+        """Have `work` done between two ticks, soon, by the thread of the loop; from any other thread."""
+        self._calls.put(work)
+        self._clock.wake()
 
     def stop(self) -> None:
         """End after the current step; safe in a signal handler."""
@@ -126,6 +133,7 @@ class Loop:
         """Wait; False if the loop is to end, or the clock was set back so far that the tick must be chosen again."""
         while self._exit is None:
             self._notifier.ping_watchdog()
+            self._do_calls()
             now_s = self._clock.now_s()
             if now_s >= moment_s:
                 return True
@@ -133,3 +141,14 @@ class Loop:
                 return False
             self._clock.wait(min(moment_s - now_s, self._max_wait_s))
         return False
+
+    def _do_calls(self) -> None:
+        while not self._calls.empty():
+            _do_logging_errors(self._calls.get())
+
+
+def _do_logging_errors(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:
+        logger.exception("request failed")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Tuple
 
-from cc_common.command import LOG_LEVELS, command_option
+from cc_common.command import LOG_LEVELS, command_option, command_words
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,12 @@ class AgentOptions:
     spool_dir: Optional[str] = command_option(
         "folder for unsent batches; default: $STATE_DIRECTORY, without it memory only", "FOLDER"
     )
+    socket: Optional[str] = command_option(
+        "control socket of the running agent; default: control.sock in $RUNTIME_DIRECTORY, or in /run/cc-agent", "FILE"
+    )
+    seconds: Optional[str] = command_option("how long the counters stay released, such as 90m; default: 1h", "TIME")
+    format: Optional[str] = command_option(
+        "line (line protocol, of samples only), json, or table for reading", "FORMAT", choices=("line", "json", "table")
+    )
+    marks: Tuple[str, ...] = command_words("what to record for this job, such as step=120 loss=0.31", "NAME=NUMBER")
     log_level: str = command_option("error, warning, info or debug", "LEVEL", choices=LOG_LEVELS, default="info")

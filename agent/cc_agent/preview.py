@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
-from typing import Callable, List, Mapping, NamedTuple
+from typing import Callable, Dict, List, Mapping, NamedTuple
 
 from cc_agent.collectors.base import Reading
 from cc_agent.collectors.registry import make_collectors
@@ -15,6 +16,7 @@ from cc_agent.router import Batch
 from cc_agent.sampler import CollectorStatus, Sampler
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.http import HttpSettings, make_sender
+from cc_common.line_protocol import decode
 
 RATE_PAUSE_S = 0.2
 
@@ -61,8 +63,30 @@ def run_once(options: AgentOptions, environment: Mapping[str, str]) -> int:
         for text in sent.unwanted:
             sys.stderr.write(f"cc-agent: the server does not want all samples: {text}\n")
         return 1 if sent.unwanted else 0
-    sys.stdout.write(batch.lines.decode())
+    sys.stdout.write(_FORMATS[options.format or "line"](batch.lines))
     return 0
+
+
+def _as_json(lines: bytes) -> str:
+    """A JSON object a line: name, tags, value, time_s."""
+    documents = (
+        {"name": point.metric, "tags": point.tags, "value": point.value, "time_s": point.time_s}
+        for point in decode(lines, received_s=0)[0]
+    )
+    return "".join(json.dumps(document) + "\n" for document in documents)
+
+
+def _as_table(lines: bytes) -> str:
+    """A line for each sample, its columns below each other."""
+    rows = []
+    for point in decode(lines, received_s=0)[0]:
+        part = " ".join(point.tags[key] for key in ("type", "type-id", "stype", "stype-id") if key in point.tags)
+        rows.append((point.metric, part, f"{point.value:.6g}"))
+    names, parts = (max((len(row[column]) for row in rows), default=0) for column in range(2))
+    return "".join(f"{name:<{names}}  {part:<{parts}}  {value:>12}\n" for name, part, value in rows)
+
+
+_FORMATS: Dict[str, Callable[[bytes], str]] = {"line": bytes.decode, "json": _as_json, "table": _as_table}
 
 
 class _SendResult(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
+from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from cc_agent.collectors.base import Collector, Reading, Tick
 from cc_agent.errors import NotAvailableError, NotPresentError
@@ -27,7 +27,9 @@ MAX_RETRY_S = 600.0
 class CollectorStatus(NamedTuple):
     """The state of a collector after the last reading; `problem` is empty while it works.
 
-    `absent` says that the machine does not have the source, which is not a fault.
+    `absent` says that the machine does not have the source, which is not a fault. `age_s` are the seconds since the
+    last reading that worked, None before the first; `reading_s` and `cpu_s` are what that took, elapsed and of a
+    processor.
     """
 
     name: str
@@ -35,6 +37,10 @@ class CollectorStatus(NamedTuple):
     problem: str
     advice: str
     absent: bool = False
+    age_s: Optional[float] = None
+    reading_s: float = 0.0
+    cpu_s: float = 0.0
+    readings: int = 0
 
 
 class CircuitBreaker:
@@ -50,6 +56,9 @@ class CircuitBreaker:
         self._interval_s = interval_s
         self._was_read = False
         self._absent = False
+        self._last_s: Optional[float] = None
+        self._reading_s = self._cpu_s = 0.0
+        self._readings = 0
         self._open = False
         self._failures = 0
         self._retry_s = 0.0
@@ -87,6 +96,7 @@ class CircuitBreaker:
         """The readings of this tick, none while the collector is failing."""
         if not self.open(tick.monotonic_s, tick.interval_s):
             return []
+        began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         try:
             readings = self.collector.read(tick)
         except Exception as error:  # noqa: BLE001 an error in one collector must not affect the others
@@ -96,6 +106,9 @@ class CircuitBreaker:
             logger.info("collector works again name=%s failures=%d", self.collector.name, self._failures)
             self._failures, self._problem, self._advice, self._absent = 0, "", "", False
         self._was_read = True
+        self._last_s = tick.monotonic_s
+        self._reading_s, self._cpu_s = time.perf_counter() - began_s, time.thread_time() - began_cpu_s
+        self._readings += 1
         self._samples = len(readings)
         return readings
 
@@ -126,16 +139,26 @@ class CircuitBreaker:
         except Exception as error:
             logger.debug("cannot close collector name=%s", self.collector.name, exc_info=error)
 
-    @property
-    def status(self) -> CollectorStatus:
-        """The state of the collector after the last tick."""
-        return CollectorStatus(self.collector.name, self._samples, self._problem, self._advice, self._absent)
+    def status(self, now_s: float) -> CollectorStatus:
+        """The state of the collector after the last reading."""
+        return CollectorStatus(
+            self.collector.name,
+            self._samples,
+            self._problem,
+            self._advice,
+            self._absent,
+            None if self._last_s is None else now_s - self._last_s,
+            self._reading_s,
+            self._cpu_s,
+            self._readings,
+        )
 
 
 class Sampler:
     """All collectors of the node, each read with a deadline: one that blocks does not hold up the others.
 
-    `intervals_s` has the seconds between readings, by name, of collectors that are not read at every tick.
+    `intervals_s` has the seconds between readings, by name, of collectors that are not read at every tick. `kept` are
+    open collectors of a sampler before, by name, which replace those of their names: so their counters go on.
     """
 
     def __init__(
@@ -143,13 +166,32 @@ class Sampler:
         collectors: Sequence[Collector],
         intervals_s: Optional[Mapping[str, float]] = None,
         *,
+        kept: Optional[Mapping[str, CircuitBreaker]] = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        periods_s = intervals_s or {}
-        self._breakers = [CircuitBreaker(collector, periods_s.get(collector.name, 0.0)) for collector in collectors]
+        periods_s, known = intervals_s or {}, kept or {}
+        self._breakers = [
+            known.get(collector.name) or CircuitBreaker(collector, periods_s.get(collector.name, 0.0))
+            for collector in collectors
+        ]
         self._monotonic = monotonic
         self._calls = DeadlineCalls("collectors", MAX_READING_S, max_blocked=len(self._breakers))
         self._blocked_since_s: Dict[str, float] = {}
+
+    def release(self, names: Iterable[str]) -> Dict[str, CircuitBreaker]:
+        """The collectors of these names that are not in a blocked call, by name; this sampler has them no longer."""
+        released = {
+            breaker.collector.name: breaker
+            for breaker in self._breakers
+            if breaker.collector.name in names and breaker.collector.name not in self._calls.blocked
+        }
+        self._breakers = [breaker for breaker in self._breakers if breaker.collector.name not in released]
+        return released
+
+    @property
+    def collectors(self) -> List[Collector]:
+        """The collectors, in the order in which they are read."""
+        return [breaker.collector for breaker in self._breakers]
 
     def open(self, interval_s: float) -> None:
         """Open the collectors before the first tick."""
@@ -183,13 +225,13 @@ class Sampler:
         return [self._status(breaker) for breaker in self._breakers]
 
     def _status(self, breaker: CircuitBreaker) -> CollectorStatus:
+        now_s = self._monotonic()
+        status = breaker.status(now_s)
         since_s = self._blocked_since_s.get(breaker.collector.name)
         if since_s is None:
-            return breaker.status
-        away_s = self._monotonic() - since_s
-        return CollectorStatus(
-            breaker.collector.name, 0, f"has been blocked for {away_s:.0f} s", "check what its source waits for"
-        )
+            return status
+        problem = f"has been blocked for {now_s - since_s:.0f} s"
+        return status._replace(samples=0, problem=problem, advice="check what its source waits for", absent=False)
 
     def close(self) -> None:
         """Close all collectors that are not in a blocked call."""

@@ -49,6 +49,12 @@ class AgentMainSettings:
     spool_directory: str = option(
         "", "folder for batches that cannot be sent now; empty means memory only", kind="path", env="STATE_DIRECTORY"
     )
+    control_directory: str = option(
+        "",
+        "folder of control.sock, where cc-agent status, mark, pause and resume reach the agent; empty means none",
+        kind="path",
+        env="RUNTIME_DIRECTORY",
+    )
 
     def __post_init__(self) -> None:
         """Check the duration against the interval."""
@@ -108,9 +114,18 @@ class AgentConfiguration:
     @property
     def spool_folder(self) -> Optional[Path]:
         """The spool folder; None if batches wait in memory only."""
-        # systemd gives several folders separated by colons; the first one is ours
-        folder = self.settings.main.spool_directory.split(":", 1)[0]
-        return Path(folder) if folder else None
+        return _first_folder(self.settings.main.spool_directory)
+
+    @property
+    def control_folder(self) -> Optional[Path]:
+        """The folder of the control socket; None if there is none."""
+        return _first_folder(self.settings.main.control_directory)
+
+
+def _first_folder(folders: str) -> Optional[Path]:
+    """The first of the folders that systemd separates by colons, which is ours."""
+    folder = folders.split(":", 1)[0]
+    return Path(folder) if folder else None
 
 
 def load_configuration(options: AgentOptions, environment: Mapping[str, str]) -> AgentConfiguration:

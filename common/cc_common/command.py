@@ -37,9 +37,14 @@ def command_option(help: str, metavar: str, *, choices: Sequence[str] = (), defa
     return dataclasses.field(default=default, metadata={"help": help, "metavar": metavar, "choices": tuple(choices)})
 
 
+def command_words(help: str, metavar: str) -> Any:  # noqa: A002 reads best at the declaration
+    """A field of an options class for the words that follow the command, at least one; () where none are given."""
+    return dataclasses.field(default=(), metadata={"help": help, "metavar": metavar, "words": True})
+
+
 @dataclass(frozen=True)
 class Command(Generic[Options]):
-    """A command; `run` gives the exit status, `options` names the fields that it takes, None for all."""
+    """A command; `run` gives the exit status, `options` names the fields that it takes, None for all but words."""
 
     name: str
     help: str
@@ -94,11 +99,16 @@ class Program(Generic[Options]):
         if unknown:
             hint = did_you_mean(unknown[0].partition("=")[0], [f"--{name.replace('_', '-')}" for name in values])
             command_parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-        return chosen, self.options(**values)
+        return chosen, self.options(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
     def _add_options(self, parser: argparse.ArgumentParser, command: Command[Options]) -> None:
         for field in dataclasses.fields(self.options):  # type: ignore[arg-type]  # an options class is a dataclass
-            if command.options is None or field.name in command.options:
+            words = field.metadata.get("words", False)
+            if words and command.options is not None and field.name in command.options:
+                parser.add_argument(
+                    field.name, nargs="+", help=field.metadata["help"], metavar=field.metadata["metavar"]
+                )
+            elif not words and (command.options is None or field.name in command.options):
                 parser.add_argument(
                     "--" + field.name.replace("_", "-"),
                     default=field.default,

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from cc_agent.agent import Agent, Pipeline, RoutedSink, make_routed_sinks, start_pipeline
+from cc_agent.agent import Agent, Pipeline, RoutedSink, make_routed_sinks, start_pipeline, unchanged_collectors
 from cc_agent.collectors.base import RawSeries, Reading, Tick
+from cc_agent.control.client import ask_agent
+from cc_agent.control.requests import MarkRequest, PauseRequest, StatusRequest
+from cc_agent.errors import ControlError
 from cc_agent.options import AgentOptions
 from cc_agent.router import Batch, Router
 from cc_agent.sampler import Sampler
@@ -211,3 +214,50 @@ def test_an_agent_samples_sends_reloads_and_stops(tmp_path: Path, receiver: Rece
 
 def test_signals_are_not_touched_by_an_agent_in_a_thread() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_running_agent_tells_its_status_takes_marks_and_keeps_counters_over_a_reload(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    path, control = tmp_path / "agent.json", tmp_path / "control.sock"
+    document = {
+        "main": {"interval": "1s", "cluster": "demo", "control-directory": str(tmp_path)},
+        "sinks": {"s": {"type": "http", "url": f"http://127.0.0.1:{receiver.server_address[1]}"}},
+        "collectors": {"netstat": {"send_abs_values": False, "send_derived_values": True}, "loadavg": {}},
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    agent = Agent(AgentOptions(config=str(path), hostname="n01"), {})
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        _until(lambda: b"net_bytes_in_bw" in receiver.lines)
+        before = ask_agent(control, StatusRequest())
+        assert [collector["state"] for collector in before["collectors"]] == ["works", "works"]
+        assert (before["hostname"], before["cluster"], before["sinks"]) == ("n01", "demo", ["s"])
+        assert ask_agent(control, PauseRequest(60.0)) == {"collectors": []}
+        with pytest.raises(ControlError, match="in no job"):
+            ask_agent(control, MarkRequest({"step": 1.0}))
+        document["collectors"]["loadavg"] = {"exclude_metrics": ["load_five"]}
+        path.write_text(json.dumps(document), encoding="utf-8")
+        agent.reload()
+        _until(lambda: _readings(control, "loadavg") < _readings(control, "netstat"))
+    finally:
+        agent.stop()
+        thread.join()
+    assert not control.exists()
+
+
+def _readings(control: Path, name: str) -> int:
+    try:
+        collectors = ask_agent(control, StatusRequest())["collectors"]
+    except ControlError:  # it is just being reloaded
+        return 0
+    return next(collector["readings"] for collector in collectors if collector["name"] == name)
+
+
+def test_collectors_with_the_same_options_are_handed_over_at_a_reload(tmp_path: Path) -> None:
+    old = _configuration(tmp_path, {"collectors": {"loadavg": {}, "netstat": {}, "memstat": {}}})
+    new = _configuration(
+        tmp_path, {"collectors": {"loadavg": {}, "netstat": {"include_devices": ["lo"]}, "iostat": {}}}
+    )
+    assert unchanged_collectors(old, new) == ["loadavg"]

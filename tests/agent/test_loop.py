@@ -171,3 +171,15 @@ def test_the_system_clock_wakes_from_a_signal_handler() -> None:
     finally:
         signal.signal(signal.SIGUSR1, previous)
         clock.close()
+
+
+def test_what_others_ask_for_is_done_between_two_ticks_by_the_thread_of_the_loop() -> None:
+    clock = FakeClock(1000.0)
+    work = FakeWork(clock)
+    loop = _loop(clock, work, until=1020)
+    loop.call(lambda: work.events.append(("asked", clock.now)))
+    loop.call(lambda: 1 // 0)  # a request that fails stops nothing
+    loop.call(lambda: work.events.append(("asked again", clock.now)))
+    loop.run()
+    assert work.events[:3] == [("asked", 1000.0), ("asked again", 1000.0), ("sample", 1010)]
+    assert work.ticks == [1010, 1020]

@@ -173,7 +173,7 @@ def test_a_collector_that_comes_back_is_read_again() -> None:
     for thread in left_behind:
         thread.join(10)
     assert len(sampler.sample(2, 10)) == 1  # what it said too late belongs to no tick
-    assert sampler.statuses == [("blocking", 1, "", "", False)]
+    assert sampler.statuses[0][:5] == ("blocking", 1, "", "", False)
     sampler.close()
 
 
@@ -212,3 +212,42 @@ def test_what_the_machine_does_not_have_is_no_fault_and_looked_for_every_ten_min
     collector.open_error = None
     assert _tick(sampler, 1800) == 1
     assert not sampler.statuses[0].absent
+
+
+def test_the_status_says_what_the_last_reading_took_and_how_long_ago_it_was() -> None:
+    collector = Scripted()
+    sampler = _sampler(collector)
+    assert sampler.statuses[0].age_s is None
+    _tick(sampler, 1000)
+    _tick(sampler, 1010)
+    NOW[0] = 1017.0
+    status = sampler.statuses[0]
+    assert (status.age_s, status.readings) == (7.0, 2)
+    assert status.cpu_s >= 0.0
+    assert status.reading_s > 0.0
+    collector.read_error = ValueError("torn")
+    _tick(sampler, 1020)
+    assert sampler.statuses[0].age_s == 10.0
+
+
+def test_collectors_go_from_one_sampler_to_the_next_without_being_closed() -> None:
+    going, staying = Scripted("going"), Scripted("staying")
+    before = _sampler(going, staying)
+    _tick(before, 1000)
+    kept = before.release(["going", "unknown"])
+    after = Sampler([Scripted("new"), Scripted("going")], kept=kept, monotonic=lambda: NOW[0])
+    before.close()
+    assert _tick(after, 1010) == 2
+    assert (going.closed, staying.closed) == (0, 1)
+    assert [tick.time_s for tick in going.ticks] == [1000, 1010]
+    assert len(going.opened) == 1
+
+
+def test_a_collector_in_a_blocked_call_is_not_handed_over() -> None:
+    blocking = Blocking()
+    sampler = Sampler([blocking], monotonic=lambda: NOW[0])
+    sampler.sample(1, 0.1)
+    assert sampler.release(["blocking"]) == {}
+    blocking.release.set()
+    assert blocking.returned.wait(10)
+    sampler.close()

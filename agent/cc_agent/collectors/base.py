@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple, runtime_checkable
 
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import option
@@ -78,6 +78,17 @@ class Collector(Protocol):
 
     def close(self) -> None:
         """Close the files; may be called at any time and more than once."""
+
+
+@runtime_checkable
+class PausableCollector(Protocol):
+    """A collector that gives up what others on the node may want, such as hardware counters, and takes it again."""
+
+    def pause(self, seconds: float, /) -> None:
+        """Release everything at once, and take it again by itself after this time; called between two ticks."""
+
+    def resume(self) -> None:
+        """Take it again at the next tick."""
 
 
 @dataclass(frozen=True)
