@@ -1,8 +1,9 @@
 """Totals of jobs, alone or by group, and histograms: exact sums over the columns in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ MAX_DISTINCT = 1000
 _EXACT = 2**53
 """Sums of integers as floats are exact below."""
 _DENSE = 1 << 22
+_PART = 16_384  # values whose intermediate results stay in the cache of a processor
 
 
 class GroupBy(StrEnum):
@@ -199,7 +201,10 @@ class JobStatistics:
             counts = np.bincount(keys, minlength=size)
             sums = {key: _grouped_sum(keys, values, size) for key, values in jobs.summands(self._short_job_s).items()}
             sums["jobs"] = counts
-            sums["users"] = _distinct_by_group(keys, jobs.column("user"), size, len(columns.texts["user"]))
+            if group_by is GroupBy.USER:
+                sums["users"] = np.minimum(counts, 1)
+            else:
+                sums["users"] = _distinct_by_group(keys, jobs.column("user"), size, len(columns.texts["user"]))
             present = np.flatnonzero(counts)
             order = sorted(present.tolist(), key=lambda number: (-int(sums[SORTS[sort_by]][number]), texts[number]))
             begin = 0 if items_per_page is None else (page - 1) * items_per_page
@@ -261,9 +266,12 @@ class JobStatistics:
         config = max(configs, key=lambda config: config.peak)
         values = jobs.footprint(f"{metric}_{config.footprint}")
         missing = int(np.count_nonzero(np.isnan(values)))
-        # one bin more for the peak itself, and one for what lies beyond it or is missing
-        places = np.where(values <= peak, np.clip(values / peak * count, 0, count), count + 1)
-        numbers = np.bincount(places.astype(np.int64), minlength=count + 2)
+        numbers = np.zeros(count + 2, np.int64)
+        for part in _parts(len(values), count):
+            some = values[part]
+            # one bin more for the peak itself, and one for what lies beyond it or is missing
+            places = np.where(some <= peak, np.clip(some / peak * count, 0, count), count + 1)
+            numbers += np.bincount(places.astype(np.intp), minlength=count + 2)
         numbers[count - 1] += numbers[count]
         bins = Bins(peak / count, numbers[:count].tolist(), int(numbers[count + 1]) - missing)
         return MetricHistogram(metric, config.footprint, str(config.unit), peak, bins, missing)
@@ -325,7 +333,10 @@ def _products(values: Any) -> Array:
 def _exact_sum(values: Any) -> int:
     if isinstance(values, tuple):
         first, second = values
-        if len(first) and int(first.max()) * int(second.max()) * len(first) < 2**63:
+        largest = int(first.max()) * int(second.max()) if len(first) else 0
+        if largest == 0:
+            return 0
+        if largest * len(first) < 2**63:
             return int(np.dot(first, second.astype(np.int64)))
     products = _products(values)
     if not len(products):
@@ -337,17 +348,30 @@ def _exact_sum(values: Any) -> int:
     return sum(products.tolist())
 
 
+def _parts(count: int, results: int) -> Iterator[slice]:
+    """Slices of so many values that what is computed of each stays in the processor's cache; `results` are few then."""
+    size = max(_PART, 4 * results)
+    return (slice(begin, begin + size) for begin in range(0, count, size))
+
+
 def _grouped_sum(keys: Array, values: Any, size: int) -> Any:
     """The exact sum of the values of each key."""
-    products = _products(values)
-    if not len(products):
+    factors = values if isinstance(values, tuple) else (values,)
+    if not len(keys):
         return np.zeros(size, np.int64)
-    if products.dtype == bool:
-        return np.bincount(keys[products], minlength=size)
-    if products.dtype != object:
-        sums = np.bincount(keys, weights=products, minlength=size)
+    if factors[0].dtype == bool:
+        return np.bincount(keys[factors[0]], minlength=size)
+    largest = [int(factor.max()) for factor in factors]
+    if not all(largest):
+        return np.zeros(size, np.int64)
+    if prod(largest) < _EXACT:
+        sums = np.zeros(size)
+        for part in _parts(len(keys), size):
+            weights = factors[0][part] if len(factors) == 1 else factors[0][part] * factors[1][part]
+            sums += np.bincount(keys[part], weights=weights, minlength=size)
         if sums.max() < _EXACT:  # no value is negative: no part of the sum was rounded either
             return sums.astype(np.int64)
+    products = _products(values)
     exact = [0] * size
     for key, value in zip(keys.tolist(), products.tolist(), strict=True):
         exact[key] += value
