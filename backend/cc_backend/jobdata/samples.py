@@ -160,6 +160,10 @@ class MetricData:
         hosts = [resource.hostname for resource in job.resources]
         return self._stores.silent_hosts(job.cluster, job.sub_cluster, hosts, metrics, since_s=job.stop_time)
 
+    def heard_s(self, cluster: str, sub_cluster: str, hosts: Sequence[str]) -> int | None:
+        """A number that grows with each newer sample of one of the hosts; None if an external store has them."""
+        return self._stores.heard_s(cluster, sub_cluster, hosts)
+
     def _read_store(
         self,
         job: Job,

@@ -124,6 +124,15 @@ class StoreRouter:
         }
         return [host for host in hosts if host not in heard]
 
+    def heard_s(self, cluster: str, sub_cluster: str, hosts: Sequence[str]) -> int | None:
+        """The sum of the times of the newest samples of these hosts, so that it grows with each of them.
+
+        None if their store is external, where finding that out costs as much as reading the samples.
+        """
+        if self.external_store(cluster, sub_cluster) is not None:
+            return None
+        return sum(self._internal.last_seen_s(cluster, host) or 0 for host in hosts)
+
     def _group_by_store(
         self, cluster: str, queries: Sequence[Query], sub_cluster: str | SubClusterLookup
     ) -> list[tuple[ExternalStore | None, list[int]]]:

@@ -1,7 +1,8 @@
 """Present footprint and judgement of running jobs, so that lists can show and sort them before a job ends.
 
 Updated in small steps beside the requests: a step refreshes the jobs that are due, the most overdue first, until its
-budget is used up. The interval of a job grows with its duration, as the mean of a day changes little in a minute.
+budget is used up. The interval of a job grows with its duration, as the mean of a day changes little in a minute. As
+long as none of its hosts sends samples, only its gaps grow: then each wait is twice as long as the one before.
 """
 
 import heapq
@@ -57,6 +58,20 @@ class RefreshedJob:
     judgement: Judgement
 
 
+@dataclass(slots=True)
+class _LastRefresh:
+    """What tells whether there is anything new about a job: `heard_s` of its hosts, as `MetricData.heard_s` has it."""
+
+    cluster: str
+    sub_cluster: str
+    hosts: tuple[str, ...]
+    heard_s: int | None
+    interval_s: int
+    wait_s: int
+    due_s: int
+    """When the job is refreshed even if there is no new sample."""
+
+
 class FootprintRefresher:
     """Refreshes footprint and judgement of running jobs, a few per step. Not thread-safe."""
 
@@ -76,6 +91,7 @@ class FootprintRefresher:
         self._cpu_s = cpu_s
         self._due: list[tuple[int, int]] = []  # (when, id), a heap
         self._starts: dict[int, int] = {}  # running jobs by id, as of the last listing
+        self._last: dict[int, _LastRefresh] = {}
         self._listed_s: int | None = None
         self._credit_s = 0.0
 
@@ -109,6 +125,7 @@ class FootprintRefresher:
         self._due = [
             (due_s, id_) for due_s, id_ in self._due if id_ in self._starts and due_s <= now_s + MAX_INTERVAL_S
         ]
+        self._last = {id_: last for id_, last in self._last.items() if id_ in self._starts}
         planned = {id_ for _, id_ in self._due}
         new = [id_ for id_ in self._starts if id_ not in planned]
         # a new job is due at once; known jobs without a turn lost it because the clock was set back
@@ -116,10 +133,36 @@ class FootprintRefresher:
         heapq.heapify(self._due)
 
     def _pop_due(self, now_s: int) -> list[int]:
+        """The next jobs that are due; those without news get their next turn."""
         ids: list[int] = []
         while self._due and self._due[0][0] <= now_s and len(ids) < _JOBS_PER_READ:
-            ids.append(heapq.heappop(self._due)[1])
+            id_ = self._due[0][1]
+            if self._has_news(id_, now_s):
+                heapq.heappop(self._due)
+                ids.append(id_)
+            else:
+                last = self._last[id_]
+                heapq.heapreplace(self._due, (min(now_s + last.interval_s, last.due_s), id_))
         return ids
+
+    def _has_news(self, id_: int, now_s: int) -> bool:
+        last = self._last.get(id_)
+        if last is None or last.heard_s is None or not last.due_s - MAX_INTERVAL_S <= now_s < last.due_s:
+            return True  # also if the clock was set back
+        return self._metric_data.heard_s(last.cluster, last.sub_cluster, last.hosts) != last.heard_s
+
+    def _plan(self, job: Job, now_s: int) -> None:
+        """Give a job its next turn; called before its samples are read, so that none which come meanwhile is missed."""
+        interval_s, before = refresh_interval_s(job.duration), self._last.get(job.id)
+        heapq.heappush(self._due, (now_s + interval_s, job.id))
+        hosts = before.hosts if before else tuple(resource.hostname for resource in job.resources)
+        heard_s = self._metric_data.heard_s(job.cluster, job.sub_cluster, hosts)
+        wait_s = interval_s
+        if before is not None and before.heard_s == heard_s:
+            wait_s = min(max(2 * before.wait_s, interval_s), MAX_INTERVAL_S)
+        self._last[job.id] = _LastRefresh(
+            job.cluster, job.sub_cluster, hosts, heard_s, interval_s, wait_s, now_s + wait_s
+        )
 
     def _refresh(self, ids: list[int], now_s: int, result: RefreshResult, enough: Callable[[], bool]) -> None:
         turn = {id_: at for at, id_ in enumerate(ids)}
@@ -131,7 +174,7 @@ class FootprintRefresher:
                     heapq.heappush(self._due, (now_s, left.id))
                 break
             result.examined += 1
-            heapq.heappush(self._due, (now_s + refresh_interval_s(job.duration), job.id))
+            self._plan(job, now_s)
             refreshed = self._refresh_or_none(job, now_s)
             if refreshed is not None:
                 written.append(refreshed)

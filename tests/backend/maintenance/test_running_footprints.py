@@ -1,6 +1,6 @@
 """Running jobs can be judged and sorted before they end; keeping that up to date stays out of the way of requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -55,6 +55,18 @@ def start_jobs(site: Any, count: int) -> list[int]:
     site.write_node("tn01", from_s=START_S, minutes=3)
     site.clock.advance(120)
     return ids
+
+
+def examined_after_s(site: Any, seconds: int, *, sampled: Collection[int], host: str = "tn01") -> list[int]:
+    """In which seconds from now a job is refreshed, if a host sends a sample in some of them."""
+    refresher, begin_s, found = refresher_of(site), site.services.now_s(), []
+    for at in range(seconds):
+        if at in sampled:
+            site.write_node(host, from_s=begin_s + at, minutes=1)
+        if refresher.step(now_s=begin_s + at, budget_s=PLENTY_S).examined:
+            found.append(at)
+        site.clock.advance(1)
+    return found
 
 
 class TestWhatIsWritten:
@@ -173,10 +185,15 @@ class TestStepsWithinABudget:
 class TestWhenAJobIsDue:
     def test_again_after_a_minute_and_not_before(self, site: Any) -> None:
         start_jobs(site, 1)
-        refresher = refresher_of(site)
-        now_s = site.services.now_s()
-        seen = [at for at in range(now_s, now_s + 200) if refresher.step(now_s=at, budget_s=PLENTY_S).examined]
-        assert seen == [now_s, now_s + MIN_INTERVAL_S, now_s + 2 * MIN_INTERVAL_S, now_s + 3 * MIN_INTERVAL_S]
+        assert examined_after_s(site, 200, sampled=(30, 90, 150)) == [0, 60, 120, 180]
+
+    def test_as_long_as_its_hosts_are_silent_each_wait_is_twice_as_long(self, site: Any) -> None:
+        start_jobs(site, 1)
+        assert examined_after_s(site, 1000, sampled=()) == [0, 60, 180, 420, 900]
+
+    def test_at_its_next_turn_once_one_of_its_hosts_sends_again(self, site: Any) -> None:
+        site.start_job(resources=[{"hostname": "tn01"}, {"hostname": "tn02"}], numNodes=2)
+        assert examined_after_s(site, 700, sampled=[650], host="tn02") == [0, 60, 180, 420, 660]
 
     @pytest.mark.parametrize(
         ("duration_s", "interval_s"),
