@@ -20,6 +20,8 @@ def default_collectors() -> Dict[str, Any]:
         },
         "iostat": {"include_metrics": ["disk_read_bw", "disk_write_bw", "disk_read_iops", "disk_write_iops"]},
         "diskstat": {"include_metrics": ["part_max_used"]},
+        "pressure": {"include_metrics": ["psi_memory_some", "psi_io_some"]},
+        "vmstat": {"include_metrics": ["vm_major_faults", "vm_oom_kills"]},
     }
 
 

@@ -43,6 +43,9 @@ _WATCH_SATURATION = ThresholdShares(0.5, 0.8, 0.95, lower_is_better=True)
 _WATCH_EARLY = ThresholdShares(0.05, 0.2, 0.5, lower_is_better=True)
 _DISK_BYTES_PER_S = 2e9
 _DISK_REQUESTS_PER_S = 100_000.0
+_PAGE_FAULTS_PER_S = 1e6
+_MAJOR_FAULTS_PER_S = 10_000.0
+_PRESSURE = ("psi_cpu_full", "psi_memory_some", "psi_memory_full", "psi_io_some", "psi_io_full")
 
 
 def _defaults_by_name(machine: MachineSizes) -> Dict[str, MetricDefaults]:
@@ -58,6 +61,12 @@ def _defaults_by_name(machine: MachineSizes) -> Dict[str, MetricDefaults]:
         "cpu_iowait": MetricDefaults("avg", 100.0, _WATCH_EARLY),
         "cpu_steal": MetricDefaults("avg", 100.0, _WATCH_EARLY),
         "cpu_idle": MetricDefaults("avg", 100.0, ThresholdShares(0.2, 0.5, 0.8, lower_is_better=True)),
+        "cpu_load_core": MetricDefaults("avg", 1.0, load),
+        "psi_cpu_some": MetricDefaults("avg", 100.0, _WATCH_SATURATION),
+        **dict.fromkeys(_PRESSURE, MetricDefaults("avg", 100.0, _WATCH_EARLY)),
+        "vm_page_faults": MetricDefaults("sum", _PAGE_FAULTS_PER_S, _WATCH_SATURATION),
+        "vm_major_faults": MetricDefaults("sum", _MAJOR_FAULTS_PER_S, _WATCH_EARLY),
+        "vm_oom_kills": MetricDefaults("sum", 1.0, ThresholdShares(0.0, 0.001, 0.01, lower_is_better=True)),
         "mem_used": MetricDefaults("sum", float(machine.memory_bytes), _WATCH_SATURATION, "max"),
         "net_bw": network,
         "eth_read_bw": network,

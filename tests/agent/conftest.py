@@ -1,9 +1,15 @@
 """A small machine made of files, to be read instead of the real one."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+if str(Path(__file__).parent) not in sys.path:
+    sys.path.insert(0, str(Path(__file__).parent))
+
+from kernel_files import write_system_files
 
 Write = Callable[[str, str], None]
 
@@ -129,6 +135,7 @@ def busy(write: Write) -> Callable[[int], None]:
         write("proc/stat", stat_text({cpu: [100 * step] + [50 * step] * 9 for cpu in range(4)}))
         write("proc/net/dev", NET_DEV.format(1000 * step, 10 * step, 2000 * step, 20 * step))
         write("proc/diskstats", DISKSTATS.format(10 * step, 2048 * step, 20 * step, 4096 * step, 100 * step))
+        write_system_files(write, step)
 
     return advance
 

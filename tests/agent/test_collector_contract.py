@@ -14,7 +14,11 @@ from cc_agent.collectors.iostat import IostatCollector, IostatOptions
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
 from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
+from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
+from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, make_collectors
+from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
+from cc_agent.collectors.vmstat import VmstatCollector, VmstatOptions
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import load
 
@@ -36,6 +40,10 @@ MAKERS: dict[str, Callable[[Path], Collector]] = {
     "iostat": lambda root: IostatCollector(IostatOptions(), root),
     "iostat, devices": lambda root: IostatCollector(IostatOptions(send_device_values=True), root),
     "diskstat": lambda root: DiskstatCollector(DiskstatOptions(send_device_values=True), root, _statvfs),
+    "schedstat": lambda root: SchedstatCollector(SchedstatOptions(), root),
+    "numastats": lambda root: NumastatsCollector(NumastatsOptions(send_derived_values=True), root),
+    "pressure": lambda root: PressureCollector(PressureOptions(), root),
+    "vmstat": lambda root: VmstatCollector(VmstatOptions(send_abs_values=True), root),
 }
 
 

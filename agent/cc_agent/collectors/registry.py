@@ -14,6 +14,10 @@ from cc_agent.collectors.iostat import IostatCollector, IostatOptions
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
 from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
+from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
+from cc_agent.collectors.pressure import PressureCollector, PressureOptions
+from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
+from cc_agent.collectors.vmstat import VmstatCollector, VmstatOptions
 from cc_common.errors import SettingsError
 from cc_common.nearest_name import did_you_mean
 from cc_common.settings import section
@@ -32,11 +36,9 @@ UNSUPPORTED_COLLECTORS = (
     "nfs3stat",
     "nfs4stat",
     "nfsiostat",
-    "numastats",
     "nvidia",
     "rapl",
     "rocm_smi",
-    "schedstat",
     "self",
     "slurm_cgroup",
     "smartmon",
@@ -56,6 +58,18 @@ class CollectorsSettings:
     netstat: Optional[NetstatOptions] = section(NetstatOptions, "Network traffic.", key="netstat", optional=True)
     iostat: Optional[IostatOptions] = section(IostatOptions, "Disk traffic.", key="iostat", optional=True)
     diskstat: Optional[DiskstatOptions] = section(DiskstatOptions, "Fill levels.", key="diskstat", optional=True)
+    schedstat: Optional[SchedstatOptions] = section(
+        SchedstatOptions, "Load of each hardware thread.", key="schedstat", optional=True
+    )
+    numastats: Optional[NumastatsOptions] = section(
+        NumastatsOptions, "Where memory was allocated.", key="numastats", optional=True
+    )
+    pressure: Optional[PressureOptions] = section(
+        PressureOptions, "Time that tasks waited for processors, memory and storage.", key="pressure", optional=True
+    )
+    vmstat: Optional[VmstatOptions] = section(
+        VmstatOptions, "Page faults, swapping, context switches.", key="vmstat", optional=True
+    )
 
 
 _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
@@ -65,6 +79,10 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("netstat", NetstatCollector),
     ("iostat", IostatCollector),
     ("diskstat", DiskstatCollector),
+    ("schedstat", SchedstatCollector),
+    ("numastats", NumastatsCollector),
+    ("pressure", PressureCollector),
+    ("vmstat", VmstatCollector),
 )
 
 
