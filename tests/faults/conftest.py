@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,26 @@ def site(template: Site, tmp_path: Path) -> Site:
     return template.copy(tmp_path / "backend")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The kind of job database that `site_on_engine` has."""
+    return str(request.param)
+
+
+@pytest.fixture
+def site_on_engine(site: Site, engine: str, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A backend of its own with a job database of either kind, not yet serving."""
+    if engine == "sqlite":
+        yield site
+        return
+    server: Any = request.getfixturevalue("postgres_server")
+    name = server.new_database()
+    site.use_database(server.url(name))
+    yield site
+    site.stop()
+    server.drop_database(name)
+
+
 @pytest.fixture
 def chance() -> random.Random:
     """Random moments that can be had again: a failing test prints the seed, CC_FAULT_SEED sets it."""
@@ -39,13 +60,13 @@ def chance() -> random.Random:
 
 @pytest.fixture(autouse=True)
 def _no_orphans() -> Iterator[None]:
-    """Each test leaves the machine as it found it; what browsers or daemons of other tests start is theirs."""
+    """Each test leaves the machine as it found it; the database server that tests share stays."""
     import psutil  # noqa: PLC0415 - only here
 
     here = psutil.Process()
     before = {child.pid for child in here.children()}
     yield
-    left = [child for child in here.children() if child.pid not in before]
+    left = [child for child in here.children() if child.pid not in before and child.name() != "postgres"]
     names = []
     for process in [child for parent in left for child in (*parent.children(recursive=True), parent)]:
         with contextlib.suppress(psutil.NoSuchProcess):

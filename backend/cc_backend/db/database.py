@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 import peewee
 
-from cc_backend.errors import Conflict, InvalidInput, Unavailable
+from cc_backend.errors import Conflict, InvalidInput, NotFound, Unavailable
 from cc_common.error_codes import ErrorCode
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Database(peewee.Database):
 
     Statements that fail because the disk is full, the database is locked or away and the like raise Unavailable (503);
     each kind of fault is logged once. Numbers and texts that it cannot store raise InvalidInput (400), a second row
-    with the same key raises Conflict (422).
+    with the same key raises Conflict (422), a row that belongs to one that is not there raises NotFound (404).
     """
 
     dialect: ClassVar[Dialect]
@@ -273,6 +273,11 @@ def not_storable() -> InvalidInput:
 def duplicate_row() -> Conflict:
     """The error of a row whose key another row has."""
     return Conflict("this exists already: another request has stored it meanwhile")
+
+
+def missing_row() -> NotFound:
+    """The error of a row that belongs to another one, which is not there."""
+    return NotFound("what this belongs to does not exist: another request has removed it meanwhile")
 
 
 def _is_alive(thread: threading.Thread | None) -> bool:

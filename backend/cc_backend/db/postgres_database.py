@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from cc_backend.db.database import Database, Dialect, FaultKind, duplicate_row, not_storable
+from cc_backend.db.database import Database, Dialect, FaultKind, duplicate_row, missing_row, not_storable
 from cc_backend.errors import BackendError, Unavailable
 from cc_common.errors import SettingsError
 
@@ -43,7 +43,7 @@ _SESSION_SETTINGS = {
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 _BATCH_ROWS = 500
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
-_DUPLICATE = "23505"
+_DUPLICATE, _NO_SUCH_ROW = "23505", "23503"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: after these the same statement may work later
 _LATER = {
     "40001": "another transaction was in the way",
@@ -259,6 +259,8 @@ class PostgresDatabase(Database, peewee.PostgresqlDatabase):
             raise self._unavailable(_LATER[code]) from error
         if code == _DUPLICATE:
             raise duplicate_row() from error
+        if code == _NO_SUCH_ROW:
+            raise missing_row() from error
         if code in _NOT_STORABLE:
             raise not_storable() from error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import peewee
 
-from cc_backend.db.database import Database, Dialect, FaultKind, database_closed, duplicate_row
+from cc_backend.db.database import Database, Dialect, FaultKind, database_closed, duplicate_row, missing_row
 from cc_backend.db.database_file import wal_path
 from cc_backend.db.removed_ids import next_id
 from cc_backend.runtime.lockfile import FileId, file_id, is_same_file
@@ -304,6 +304,8 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
             raise self._unavailable(advice) from error
         if code in _DUPLICATE:
             raise duplicate_row() from error
+        if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+            raise missing_row() from error
         if "closed database" in str(error):
             raise database_closed() from error
 

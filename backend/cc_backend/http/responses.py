@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from flask import Response, request
+from werkzeug.exceptions import PreconditionFailed
 
 from cc_backend.runtime.health import HealthMonitor
 from cc_common.error_codes import ErrorCode
@@ -22,10 +23,13 @@ def json_response(document: Any, status: int = HTTPStatus.OK) -> Response:
 def with_etag(response: Response) -> Response:
     """The response to a GET with a weak entity tag of its body; 304 if the client has this body already.
 
-    It saves the transfer only; nothing keeps the body, so that it is always right.
+    It saves the transfer only; nothing keeps the body, so that it is always right. Raises PreconditionFailed for
+    `If-Match`, which no weak tag meets.
     """
     response.set_etag(hashlib.blake2b(response.get_data(), digest_size=16).hexdigest(), weak=True)
     response.make_conditional(request)
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        raise PreconditionFailed("If-Match cannot be met: entity tags are weak here; send If-None-Match")
     return response
 
 

@@ -7,7 +7,7 @@ import pytest
 from cc_backend.auth.tables import UserRow
 from cc_backend.db.database import Database
 from cc_backend.db.opening import open_database
-from cc_backend.errors import Conflict, InvalidInput, Unavailable
+from cc_backend.errors import Conflict, InvalidInput, NotFound, Unavailable
 from cc_backend.jobs.tables import TagRow
 
 
@@ -93,9 +93,13 @@ def test_what_no_row_can_hold_is_the_askers_mistake(database: Database, value: o
         UserRow.select().where(UserRow.created_s == value).count(database)
 
 
-def test_foreign_keys_are_kept(database: Database) -> None:
-    with pytest.raises(Exception, match=r"(?i)foreign key"), database.write():
-        database.execute_sql("INSERT INTO session VALUES ('hash', 'nobody', 0, 0)")
+def test_a_row_that_belongs_to_one_that_is_gone_is_not_found(database: Database) -> None:
+    statement = "INSERT INTO job_host (job_id, hostname) VALUES (?, ?)"
+    with pytest.raises(NotFound, match="removed it meanwhile"), database.write():
+        database.run_sql(statement, 99_999, "tn01")
+    with pytest.raises(NotFound), database.write():
+        database.execute_many(statement, [(99_999, "tn01")])
+    assert database.all_rows("SELECT * FROM job_host") == []
 
 
 def test_one_process_writes_at_a_time(database: Database, other_process: Database) -> None:

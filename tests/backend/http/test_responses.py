@@ -43,3 +43,11 @@ def test_errors_have_no_tag(site: Any, path: str) -> None:
     answer = site.client.get(path, headers={**site.headers(), "If-None-Match": "*"})
     assert answer.status_code != 304
     assert "ETag" not in answer.headers
+
+
+@pytest.mark.parametrize("value", ["*", '"x"', "same"])
+def test_a_condition_that_no_weak_tag_meets_is_a_problem_and_not_the_document(site: Any, value: str) -> None:
+    tag = site.client.get("/api/jobs/", headers=site.headers()).headers["ETag"]
+    answer = site.client.get("/api/jobs/", headers={**site.headers(), "If-Match": tag if value == "same" else value})
+    assert (answer.status_code, answer.get_json()["code"]) == (412, "http_error")
+    assert "jobs" not in answer.get_json()

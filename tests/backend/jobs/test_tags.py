@@ -4,7 +4,7 @@ import pytest
 
 from cc_backend.auth.caller import Caller
 from cc_backend.db.database import Database
-from cc_backend.errors import InvalidInput, NotAllowed
+from cc_backend.errors import InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.job_rows import read_tags
 from cc_backend.jobs.meta_changes import queued_meta_changes
 from cc_backend.jobs.tags import (
@@ -160,3 +160,9 @@ class TestTheQueueOfChanges:
             attach_tags(database, job, [Tag("a", "b")], SERVICE)
         remove_tags(database, [Tag("a", "b")], SERVICE)
         assert [revision for _, revision in queued_meta_changes(database)] == [2, 2]
+
+
+def test_a_job_that_is_removed_while_it_is_tagged_is_not_found_and_leaves_no_tag(database: Database) -> None:
+    with pytest.raises(NotFound):
+        attach_tags(database, 99_999, [Tag("app", "wave")], SERVICE)
+    assert list_tags(database, SERVICE) == []

@@ -27,6 +27,8 @@ class Poster(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.ending = threading.Event()
         self.wrong: list[str] = []
+        self.needs_answers = False
+        """Whether a request without an answer is wrong: the backend is not killed."""
 
     def run(self) -> None:
         while not self.ending.is_set():
@@ -47,8 +49,10 @@ class Poster(threading.Thread):
         while not self.ending.is_set():
             try:
                 status = send()
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
                 status = None
+                if self.needs_answers:
+                    self.wrong.append(f"{self.name}: no answer: {error!r}")
             if status is not None and status != HTTPStatus.SERVICE_UNAVAILABLE:
                 return status
             self.ending.wait(RETRY_S)

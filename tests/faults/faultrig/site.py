@@ -30,6 +30,7 @@ class Site:
     jobs_token: str
     host: str = "127.0.0.1"
     environment: dict[str, str] = field(default_factory=dict)
+    admin_token: str = ""
     running: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -53,6 +54,13 @@ class Site:
 
         shutil.copytree(self.directory, directory)
         return Site(Backend(directory, free_port()), self.write_token, self.jobs_token)
+
+    def use_database(self, address: str) -> None:
+        """Keep jobs and tokens in an empty PostgreSQL database; the token for jobs is a new one."""
+        document = json.loads(self.backend.config.read_text("utf-8"))
+        document["main"]["db"] = address
+        self.backend.config.write_text(json.dumps(document), "utf-8")
+        self.jobs_token = self.backend.token("jobs", "--scope", "jobs")
 
     def start(self, *, wait: bool = True) -> None:
         """Begin to serve; with `wait` it answers when this returns."""
@@ -119,12 +127,14 @@ class Site:
     def ask(
         self, method: str, path: str, body: bytes = b"", *, token: str = "", headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """One request on a connection of its own. Raises OSError or HTTPException."""
+        """Status and body of one request on a connection of its own. Raises OSError or HTTPException."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
         try:
             given = {"Authorization": f"Bearer {token}"} if token else {}
             connection.request(method, path, body or None, {**given, **(headers or {})})
             answer = connection.getresponse()
+            if answer.status == http.client.SERVICE_UNAVAILABLE and path != "/healthz":
+                assert answer.headers["Retry-After"], f"{path}: 503 without Retry-After"
             return answer.status, answer.read()
         finally:
             connection.close()
