@@ -2,6 +2,7 @@
 
 import gc
 import http.client
+import importlib.util
 import json
 import os
 import platform
@@ -63,6 +64,41 @@ def serving(
     finally:
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def postgresql_database() -> Iterator[str]:
+    """The address of an empty database on a PostgreSQL server of its own, with the options that one has by default."""
+    path = Path(__file__).resolve().parent.parent / "tests" / "postgres_server.py"
+    spec = importlib.util.spec_from_file_location("postgres_server", path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{path} cannot be read")
+    helper: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(helper)
+    programs = helper.programs()
+    if programs is None:
+        raise SystemExit("no PostgreSQL server here")
+    with helper.running_server(programs, **_AS_INSTALLED) as server:
+        yield server.url(server.new_database())
+
+
+_AS_INSTALLED = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "autovacuum": "on",
+    "shared_buffers": "128MB",
+    "wal_level": "replica",
+    "max_wal_size": "1GB",
+    "min_wal_size": "80MB",
+}
+"""Defaults of PostgreSQL in place of the options of the tests."""
+
+
+def use_database(config: Path, address: str) -> None:
+    """Let a backend keep its jobs in this database."""
+    document = json.loads(config.read_text("utf-8"))
+    document["main"]["db"] = address
+    config.write_text(json.dumps(document), "utf-8")
 
 
 def free_port() -> int:

@@ -1,11 +1,13 @@
 """Job starts and stops over HTTP, with a million jobs in the database.
 
 Run: python benchmarks/job_events.py [--rows 1000000] [--seconds 10] [--folder DIRECTORY] [--database ADDRESS]
+     [--postgresql]
 
 A real server; each client keeps one connection and sends the next event when it has the answer to the one before.
 Printed are events a second, the 99th percentile of an answer, and the processor time of the server for an event; then
 the same for many events in one request. `--folder` keeps the database for another run; `--database` is the address of
-an empty PostgreSQL database that is to be used instead of SQLite.
+an empty PostgreSQL database that is to be used instead of SQLite, `--postgresql` starts a server with one. The
+processor time of PostgreSQL is not counted.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _bench import BIN, cli, machine, make_site, serving
+from _bench import BIN, cli, machine, make_site, postgresql_database, serving, use_database
 
 from cc_backend.db.opening import open_database
 from cc_backend.insight.assessment import RULES_VERSION
@@ -46,18 +48,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--database", default="")
+    parser.add_argument("--postgresql", action="store_true")
     arguments = parser.parse_args()
     print(machine())
     with contextlib.ExitStack() as stack:
+        address = stack.enter_context(postgresql_database()) if arguments.postgresql else arguments.database
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config = folder / "site" / "config.json"
         if not config.exists():
             config = make_site(folder, cluster())
-            if arguments.database:
-                document = json.loads(config.read_text("utf-8"))
-                document["main"]["db"] = arguments.database
-                config.write_text(json.dumps(document), "utf-8")
-            fill(arguments.database or str(config.parent / "var" / "job.db"), arguments.rows)
+            if address:
+                use_database(config, address)
+            fill(address or str(config.parent / "var" / "job.db"), arguments.rows)
         token = cli("token", "create", "agents", "--config", config, "--scope", "jobs").strip()
         with serving([BIN / "cc-backend", "serve", "--config", config]) as (port, pid):
             return measure(Target(port, pid, token), arguments.seconds)

@@ -1,14 +1,17 @@
 """The job list, totals, statistics and searches with a million jobs: what each takes, beside what is wanted.
 
     python benchmarks/jobs_million.py [--jobs 1000000] [--rounds 15] [--folder DIR] [--no-http]
+        [--database ADDRESS] [--postgresql]
 
 Made-up jobs of two years: 600 users of whom few have most jobs, 1,500 nodes, three clusters, scripts; each job has four
 footprint values and statistics of twenty metrics. Medians in milliseconds: `inside` is the service alone, of the clock
 and of the processor, `http` one client on a kept connection to a running `cc-backend serve`. With a folder the database
-is kept there and used again.
+is kept there and used again. `--database` is the address of a PostgreSQL database that is to be used instead of SQLite,
+`--postgresql` starts a server with one; its own processor time is not counted.
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import logging
@@ -25,10 +28,20 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from _bench import BIN, cli, machine, make_site, resident_bytes, serving, session_cookie
+from _bench import (
+    BIN,
+    cli,
+    machine,
+    make_site,
+    postgresql_database,
+    resident_bytes,
+    serving,
+    session_cookie,
+    use_database,
+)
 
 from cc_backend.clusters import ClusterRegistry, load_clusters
-from cc_backend.db.database import Database
+from cc_backend.db.database import Database, Dialect
 from cc_backend.db.opening import open_database
 from cc_backend.jobs.filters import FootprintRange, JobFilter
 from cc_backend.jobs.job_changes import JobChanges, change_log_statements
@@ -173,8 +186,8 @@ def made_up_jobs(count: int, now_s: int) -> Iterator[tuple[tuple[Any, ...], list
 
 def fill(database: Database, count: int, now_s: int) -> None:
     """Store the jobs with their hosts and footprints."""
-    holders = ", ".join("?" * (COLUMNS.count(",") + 1))
-    jobs = f"INSERT INTO job ({COLUMNS}) VALUES ({holders})"  # noqa: S608 literals of this file
+    columns = [f'"{name}"' for name in COLUMNS.split(", ")]
+    jobs = f"INSERT INTO job ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 literals
     statistics_row = "INSERT INTO job_statistics (job_id, metric_list_id, numbers) VALUES (?, ?, ?)"
     rows: list[tuple[Any, ...]] = []
     hosts: list[tuple[int, str]] = []
@@ -182,7 +195,8 @@ def fill(database: Database, count: int, now_s: int) -> None:
     summaries: list[tuple[int, int, bytes]] = []
     numbers = random.Random(3)
     metric_list = orjson.dumps([[f"metric_{number}", "B/s", "G"] for number in range(MEASURED)]).decode()
-    database.run_sql("INSERT INTO metric_list (id, document) VALUES (1, ?)", metric_list)
+    with database.write():
+        database.run_sql("INSERT INTO metric_list (id, document) VALUES (1, ?)", metric_list)
     for row, names, footprint in made_up_jobs(count, now_s):
         rows.append(row)
         hosts += [(row[0], name) for name in names]
@@ -197,6 +211,21 @@ def fill(database: Database, count: int, now_s: int) -> None:
                 database.execute_many(statistics_row, summaries)
             rows, hosts, values, summaries = [], [], [], []
     JobChanges(database).prune()
+    if database.dialect is Dialect.SQLITE:
+        database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
+        return
+    with database.write():
+        for table in ("job", "metric_list"):
+            database.first_row(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), MAX(id)) FROM {table}")  # noqa: S608 literals of this file
+        database.run_sql("ANALYZE")
+
+
+def bytes_on_disk(database: Database) -> int:
+    """The size of a database."""
+    if database.dialect is Dialect.SQLITE:
+        return Path(database.address).stat().st_size
+    (size,) = database.first_row("SELECT pg_database_size(current_database())") or (0,)
+    return int(size)
 
 
 def median_ms(run: Callable[[], Any], rounds: int) -> tuple[float, float, float]:
@@ -355,10 +384,15 @@ def print_writes(database: Database, clusters: ClusterRegistry, now_s: int) -> N
 
     first = 1000 * int(time.time())
     with_log = events(first)
-    names = [row[0] for row in database.execute_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()]  # type: ignore[no-untyped-call]
+    triggers = [
+        statement.removeprefix("CREATE TRIGGER ").removeprefix("IF NOT EXISTS ").split()
+        for statement in change_log_statements(database.dialect, WATCHED_COLUMNS)
+        if statement.startswith("CREATE TRIGGER")
+    ]
     with database.write():
-        for name in names:
-            database.run_sql(f"DROP TRIGGER {name}")
+        for words in triggers:
+            table = "" if database.dialect is Dialect.SQLITE else f" ON {words[words.index('ON') + 1]}"
+            database.run_sql(f"DROP TRIGGER {words[0]}{table}")
     without = events(first + 1000)
     with database.write():
         for statement in change_log_statements(database.dialect, WATCHED_COLUMNS):
@@ -374,15 +408,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--no-http", action="store_true")
+    parser.add_argument("--database", default="")
+    parser.add_argument("--postgresql", action="store_true")
     arguments = parser.parse_args()
     print(machine())
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as temporary:
-        measure(arguments, arguments.folder or Path(temporary))
+    with contextlib.ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        address = stack.enter_context(postgresql_database()) if arguments.postgresql else arguments.database
+        measure(arguments, arguments.folder or temporary, address)
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> None:
-    """Fill a database in a folder unless it is there, and print all figures."""
+def measure(arguments: argparse.Namespace, folder: Path, address: str) -> None:
+    """Fill a database in a folder or at an address unless it is filled, and print all figures."""
     now_s = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())
     config = folder / "site" / "config.json"
     path = folder / "site" / "var" / "job.db"
@@ -391,15 +429,16 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         for name in CLUSTERS[1:]:
             (folder / f"{name}.json").write_text(json.dumps(cluster_document(name)), "utf-8")
             cli("cluster", "add", folder / f"{name}.json", "--config", config)
+        if address:
+            use_database(config, address)
     path = next((config.parent).rglob("*.db"), path)
-    database = open_database(path, cache_size_mb=64)
+    database = open_database(address or path, statement_timeout_s=600.0, cache_size_mb=64)
     migrate(database)
     begin = time.perf_counter()
     if not JobQueries(database).cluster_names():
         fill(database, arguments.jobs, now_s)
-        database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
         print(f"filled with {arguments.jobs:,} jobs in {time.perf_counter() - begin:.0f} s")
-    print(f"{path.stat().st_size / arguments.jobs:.0f} bytes a job on disk")
+    print(f"{bytes_on_disk(database) / arguments.jobs:.0f} bytes a job on disk")
     clusters, _ = load_clusters(next(config.parent.rglob("cluster.json")).parent.parent)
     columns = JobColumns(database)
     queries = JobQueries(database, clusters, columns=columns)

@@ -53,7 +53,8 @@ def programs() -> Path | None:
 class PostgresServer:
     """A running server; `new_database` makes databases on it."""
 
-    def __init__(self, bin_folder: Path) -> None:
+    def __init__(self, bin_folder: Path, **options: str) -> None:
+        """A server with these options of postgresql.conf in place of ours."""
         self._bin = bin_folder
         self._numbers = itertools.count(1)
         self.folder = Path(tempfile.mkdtemp(prefix="pg"))
@@ -73,7 +74,7 @@ class PostgresServer:
             *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"),
         )
         with (self._data / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in _OPTIONS.items())
+            file.writelines(f"{name} = '{value}'\n" for name, value in {**_OPTIONS, **options}.items())
             file.write(f"unix_socket_directories = '{self.folder}'\n")
         self.start()
 
@@ -152,9 +153,9 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server(bin_folder: Path) -> Iterator[PostgresServer]:
+def running_server(bin_folder: Path, **options: str) -> Iterator[PostgresServer]:
     """A server that is stopped in the end."""
-    server = PostgresServer(bin_folder)
+    server = PostgresServer(bin_folder, **options)
     try:
         yield server
     finally:

@@ -1,6 +1,4 @@
-"""PostgreSQL that is killed, restarted and read-only while events arrive: each is answered, and nothing acknowledged
-is lost, double, or there by halves.
-"""
+"""PostgreSQL that is killed or read-only while events arrive: each is answered, and nothing acknowledged is lost."""
 
 import os
 import random
