@@ -209,13 +209,17 @@ def test_check_3_a_stop_without_start_time_gives_the_job_then_422_and_404_if_it_
     assert (stopped["jobState"], stopped["duration"], stopped["id"]) == ("timeout", 3590, job["id"])
 
 
-@pytest.mark.parametrize("path", ["/api/nodestate/", "/api/nodestate", "/api/healthcheck/"])
-def test_check_4_node_states_in_upper_case_are_200(site: Site, path: str) -> None:
-    node = {"hostname": "tn04", "states": ["MIXED", "DRAIN"], "cpusAllocated": 2, "memoryAllocated": 8000}
+@pytest.mark.parametrize(
+    ("path", "memory"), [("/api/nodestate/", 8000), ("/api/nodestate", 8001), ("/api/healthcheck/", 8002)]
+)
+def test_check_4_node_states_in_upper_case_are_200_and_stored(site: Site, path: str, memory: int) -> None:
+    node = {"hostname": "tn04", "states": ["MIXED", "DRAIN"], "cpusAllocated": 2, "memoryAllocated": memory}
     body = {"cluster": CLUSTER, "nodes": [{**node, "gpusAllocated": 0, "jobsRunning": 0}]}
     answer = site.send("POST", path, json=body)
     assert answer.status_code == 200
     assert (answer.json()["accepted"], answer.json()["unknownHosts"]) == (1, [])
+    node = site.send("GET", f"/api/nodes/{CLUSTER}/tn04/").json()["node"]
+    assert (node["state"], node["cpusAllocated"], node["memoryAllocated"]) == ("mixed", 2, memory)
 
 
 def test_check_5_tokens_are_taken_from_both_headers_and_api_alone_passes_but_user_alone_does_not(site: Site) -> None:
@@ -244,12 +248,14 @@ def test_check_6_error_bodies_are_status_and_error_and_unknown_paths_are_404_in_
         assert answer.json()["status"] == httpx.codes.get_reason_phrase(status)
 
 
-@pytest.mark.parametrize("path", ["/api/write", "/api/write/", "/metricstore/write"])
-def test_check_7_a_write_is_200_with_an_empty_body_with_and_without_slash(site: Site, path: str) -> None:
-    lines = f"load_one,hostname=tn07,type=node value=1 {int(time.time())}\n"
+@pytest.mark.parametrize(
+    ("path", "host"), [("/api/write", "tn05"), ("/api/write/", "tn06"), ("/metricstore/write", "tn07")]
+)
+def test_check_7_a_write_is_200_with_an_empty_body_with_and_without_slash(site: Site, path: str, host: str) -> None:
+    lines = f"load_one,hostname={host},type=node value=1 {int(time.time())}\n"
     answer = site.send("POST", f"{path}?cluster={CLUSTER}", content=lines)
     assert (answer.status_code, answer.content, answer.headers["Content-Type"]) == (200, b"", "application/json")
-    assert "tn07" in site.send("GET", f"/api/debug/?selector={CLUSTER}").text
+    assert host in site.send("GET", f"/api/debug/?selector={CLUSTER}").text
 
 
 def test_check_8_one_job_is_meta_and_data_and_metrics_are_data_job_metrics(site: Site) -> None:

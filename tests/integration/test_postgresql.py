@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
+THREADS = [0, 1, 2, 3]
 LEADS = "leads the periodic work"
 
 
@@ -47,6 +49,26 @@ def asks(first: Any, token: str) -> Mapping[str, Any]:
     return {"metric-store-external": [{"scope": "*", "url": first.url, "token": token}]}
 
 
+def cluster_document() -> dict[str, Any]:
+    """cluster.json of one node."""
+    limits = {"peak": 100, "normal": 80, "caution": 20, "alert": 10}
+    metric = {"name": "load_one", "unit": {"base": ""}, "scope": "node", "timestep": 60, "aggregation": "avg", **limits}
+    flops = {"unit": {"base": "F/s", "prefix": "G"}, "value": 100}
+    shape = {"socketsPerNode": 1, "coresPerSocket": 4, "threadsPerCore": 1, "processorType": "Example"}
+    speeds = {"flopRateScalar": flops, "flopRateSimd": flops}
+    bandwidth = {"unit": {"base": "B/s", "prefix": "G"}, "value": 100}
+    topology = {"node": THREADS, "socket": [THREADS], "memoryDomain": [THREADS], "core": [[at] for at in THREADS]}
+    sub_cluster = {
+        "name": "std",
+        "nodes": "tn01",
+        **shape,
+        **speeds,
+        "memoryBandwidth": bandwidth,
+        "topology": topology,
+    }
+    return {"name": "tern", "metricConfig": [metric], "subClusters": [sub_cluster]}
+
+
 def status(server: Any, path: str, token: str = "") -> int:
     headers = {"X-Auth-Token": token} if token else {}
     return httpx.get(f"{server.url}{path}", headers=headers, timeout=20).status_code
@@ -67,6 +89,45 @@ def test_two_servers_share_a_database_and_the_second_leads_when_the_first_is_kil
             leader.wait(20)
             integration.wait_for("the second server's lead", lambda: LEADS in second.log.read_text())
             assert status(second, "/api/jobs/", token) == 200
+
+
+def test_what_one_server_has_acknowledged_the_other_shows_at_once_and_a_keyed_event_is_stored_once(
+    configured: Callable[..., Any], integration: Any
+) -> None:
+    first = configured("first", integration)
+    described = first.directory / "tern.json"
+    described.write_text(json.dumps(cluster_document()), "utf-8")
+    integration.run("cc-backend", "cluster", "add", "--config", first.config, described)
+    token = first.token("jobs", "--scope", "all")
+    second = configured("second", integration, **asks(first, token))
+    with (
+        first.serving(),
+        second.serving(),
+        httpx.Client(headers={"X-Auth-Token": token}, timeout=20) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+
+        def start(server: Any, job_id: int) -> httpx.Response:
+            resources = [{"hostname": "tn01"}]
+            body = {"cluster": "tern", "user": "u", "jobId": job_id, "numNodes": 1, "resources": resources}
+            headers = {"Idempotency-Key": f"start-{job_id}"}
+            path = f"{server.url}/api/jobs/start_job/"
+            return client.post(path, json={**body, "startTime": 1_760_000_000 + job_id}, headers=headers)
+
+        for job_id in range(1, 11):
+            here, there = (first, second) if job_id % 2 else (second, first)
+            answers = list(pool.map(start, (first, second), (job_id, job_id)))
+            assert [answer.status_code for answer in answers] == [201, 201]
+            (id_,) = {answer.json()["id"] for answer in answers}
+            assert client.get(f"{there.url}/api/jobs/").json()["total"] == job_id
+            tagged = client.post(f"{here.url}/api/jobs/tag_job/{id_}", json=[{"type": "t", "name": "x"}])
+            assert tagged.status_code == 200
+            assert client.get(f"{there.url}/api/jobs/?tag=t:x").json()["total"] == job_id
+            stop = {"stopTime": 1_760_000_100 + job_id, "jobState": "failed"}
+            assert client.put(f"{here.url}/api/jobs/stop_job/{id_}", json=stop).status_code == 200
+            assert client.get(f"{there.url}/api/jobs/?state=failed&duration=100").json()["total"] == job_id
+            statistics = client.get(f"{there.url}/api/jobs/statistics/").json()["statistics"]
+            assert (statistics["totalJobs"], statistics["runningJobs"]) == (job_id, 0)
 
 
 def test_a_second_server_with_samples_of_its_own_ends_with_one_line(
