@@ -141,7 +141,7 @@ def application(folder: Path, plan: Plan) -> tuple[Services, Ask]:
         response = run_application(app, environ)
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             raise SystemExit(f"{address}: the application answered {response.status}: {response.body[:300]!r}")
-        return response.body
+        return bytes(response.body)
 
     services: Services = app.extensions[EXTENSION]
     return services, ask

@@ -23,7 +23,7 @@ BACKEND_FLOORS = (
     ("jobs",),
     ("jobdata", "migrations"),
     ("startup", "services"),
-    ("telemetry",),
+    ("telemetry", "exports"),
     ("http",),
     ("api", "web", "maintenance"),
     ("app",),
@@ -65,6 +65,7 @@ FORBIDDEN = {
     "cc_backend.jobdata": WEB_AND_DATABASE,
     "cc_backend.httpserver": ("peewee", "playhouse"),
     "cc_backend.maintenance": WEB,
+    "cc_backend.exports": WEB,
     "cc_backend.storeservice": ("cc_backend.jobs", "cc_backend.archive", "cc_backend.app", "cc_backend.web"),
 }
 
@@ -78,6 +79,7 @@ LAZY = {
     "cc_backend.jobdata.external_store": ("httpx", *LAZY_MODULES),
     "cc_backend.storeservice": ("httpx", *LAZY_MODULES),
     "cc_backend.taggers": ("re2",),
+    "cc_backend.exports": ("pyarrow",),
 }
 
 # module -> libraries that a process which loads it does without, whatever is imported on the way: they take memory

@@ -8,6 +8,7 @@ BackendError (500)
 ├── Conflict (422)           the thing is there already, or no longer in the needed state
 ├── TooLarge (413)           a body, a batch or a response exceeds its limit
 ├── TooManyRequests (429)    too many attempts; `retry_after_s` says when to try again
+├── NotInstalled (501)       the server lacks an optional package
 ├── Unavailable (503)        a part is unavailable or full; `retry_after_s` says when to try again
 └── ArchiveError (500)       a file of the job archive is missing or damaged
     └── ArchiveUnavailable (503)  the whole archive, or a folder of it, is missing; it is Unavailable as well
@@ -85,6 +86,13 @@ class TooManyRequests(BackendError):
 
     status = 429
     default_code = ErrorCode.TOO_MANY_TRIES
+
+
+class NotInstalled(BackendError):
+    """The server lacks an optional package; the text names it."""
+
+    status = 501
+    default_code = ErrorCode.NOT_INSTALLED
 
 
 class Unavailable(BackendError):

@@ -104,6 +104,7 @@ class ErrorCode(str, enum.Enum):
         (422,),
         "the caller has used the `Idempotency-Key` for another request; take a new key for each",
     )
+    NOT_INSTALLED = "not_installed", (501,), "the server lacks an optional package for this; the text names it"
     # availability
     TOO_MANY_TRIES = "too_many_tries", (429,), "too many tries; retry after `Retry-After` seconds"
     UNAVAILABLE = (

@@ -40,7 +40,7 @@ WALK: Mapping[str, tuple[str, ...]] = {
         "/monitoring/job/{running}/series/zz_secret",
         "/monitoring/job/{archived}/series/zz_secret?as=csv",
     ),
-    "/api/jobs/": ("/api/jobs/", "/api/jobs/?state=completed"),
+    "/api/jobs/": ("/api/jobs/", "/api/jobs/?state=completed", "/api/jobs/?format=csv"),
     "/userapi/jobs/": ("/userapi/jobs/",),
     "/api/jobs/statistics/": (
         "/api/jobs/statistics/?metric=zz_secret",
@@ -55,6 +55,13 @@ WALK: Mapping[str, tuple[str, ...]] = {
         "/api/jobs/metrics/{archived}/?metric=zz_secret&scope=node&real-status=true",
     ),
     "/userapi/jobs/metrics/<job_id>/": ("/userapi/jobs/metrics/{archived}/?metric=zz_secret",),
+    "/api/jobs/export/<job_id>/": (
+        "/api/jobs/export/{running}/",
+        "/api/jobs/export/{archived}/",
+        "/api/jobs/export/{running}/?format=csv",
+        "/api/jobs/export/{archived}/?format=csv",
+    ),
+    "/userapi/jobs/export/<job_id>/": ("/userapi/jobs/export/{archived}/?format=csv",),
     "/api/clusters/": ("/api/clusters/", "/api/clusters/?cluster=tern"),
 }
 # Routes that read, but are closed to whoever sees own jobs only; whether they are is asked as well.

@@ -8,6 +8,7 @@ from cc_backend.api import schemas
 from cc_backend.api.job_list_query import PARAMETERS
 from cc_backend.api.job_statistics import STATISTICS_PARAMETERS
 from cc_backend.api.schemas import COUNT, FLAG, INTEGER, NAME, SCOPE, STATE, TEXT, TIME, array, by_name, record
+from cc_backend.http.downloads import FORMAT, TABLE_FORMATS, FileFormat
 from cc_backend.http.openapi import Body, Description, Parameter, Schema, Success
 from cc_backend.http.routing import Route
 from cc_backend.jobs.filter_parameters import REPEATABLE, SCHEDULES, SHARED, VERDICTS
@@ -15,6 +16,8 @@ from cc_backend.jobs.job_removal import KeptTags
 from cc_backend.jobs.job_statistics import DURATION_BINS, SORTS, GroupBy
 from cc_backend.jobs.node_states import SchedulerState
 
+_CSV = (FileFormat.CSV.media_type,)
+_TABLE_FORMAT = Parameter(FORMAT, {"type": "string", "enum": list(map(str, TABLE_FORMATS))}, "in place of Accept")
 _RANGE: Schema = {"type": "string", "examples": ["2-8", "lessthan-8", "morethan-2"]}
 _POSITIVE: Schema = {"type": "integer", "minimum": 1}
 _ALONE = frozenset({"cluster", "project", "user"})  # whole names here, of which the first counts
@@ -57,6 +60,7 @@ _OF_JOBS: Mapping[str, tuple[Schema, str]] = {
     "sort-by": ({"type": "string", "enum": list(SORTS)}, "order of the groups, largest first"),
     "bins": ({"type": "string", "enum": list(DURATION_BINS)}, "width of the bins of durations"),
     "metric": (NAME, "histograms of these footprints"),
+    FORMAT: (_TABLE_FORMAT.schema, _TABLE_FORMAT.meaning),
     "metric-bins": ({"type": "integer", "minimum": 1, "maximum": 1000}, "bins of the histograms of footprints"),
 }
 
@@ -101,10 +105,12 @@ _STORE_EVENTS = Description(
     body=Body(schemas.JOB_EVENTS), success=Success("what became of each", schemas.JOB_EVENT_RESULTS)
 )
 _STOP_JOB_BY_ID = Description(body=Body(schemas.JOB_STOP_BY_ID), success=_JOB)
-_LIST_JOBS = Description(tuple(map(_jobs_parameter, PARAMETERS)), success=Success("a page", schemas.JOB_LIST))
+_LIST_JOBS = Description(
+    tuple(map(_jobs_parameter, PARAMETERS)), success=Success("a page; all as CSV", schemas.JOB_LIST, also=_CSV)
+)
 _SHOW_STATISTICS = Description(
     tuple(map(_jobs_parameter, STATISTICS_PARAMETERS)),
-    success=Success("totals and histograms, or a page of groups", schemas.JOB_STATISTICS),
+    success=Success("totals and histograms, or a page of groups", schemas.JOB_STATISTICS, also=_CSV),
 )
 _GET_JOB = Description(
     (Parameter("all-metrics", FLAG, "whether Data has the samples of all metrics"),),
@@ -121,6 +127,14 @@ _GET_JOB_METRICS = Description(
     ),
     success=Success("the samples, or why there are none", schemas.JOB_METRICS),
     failure=schemas.JOB_METRICS,
+)
+_EXPORT_JOB = Description(
+    (
+        Parameter(FORMAT, {"type": "string", "enum": list(map(str, FileFormat))}, "in place of Accept"),
+        Parameter("metric", NAME, "these metrics, all by default", is_repeatable=True),
+        Parameter("scope", SCOPE, "these scopes, those of the archive by default", is_repeatable=True),
+    ),
+    success=Success("the job", schemas.JOB_EXPORT, also=tuple(form.media_type for form in FileFormat)[1:]),
 )
 _LIST_USED_NODES = Description(
     (Parameter("ts", TIME, "jobs that started before this time", is_required=True), _CLUSTER),
@@ -164,12 +178,13 @@ _LIST_NODES = Description(
         Parameter("state", {"type": "string", "enum": list(map(str, SchedulerState))}, "in these", is_repeatable=True),
         Parameter("page", _POSITIVE, "the page, from 1"),
         Parameter("items-per-page", _POSITIVE, "nodes on a page, 1000 by default"),
+        _TABLE_FORMAT,
     ),
-    success=Success("a page", schemas.NODE_LIST),
+    success=Success("a page; all as CSV", schemas.NODE_LIST, also=_CSV),
 )
 _GET_NODE = Description(
-    (*_RANGE_OF_TIME, Parameter("at", TIME, "also its state and jobs at this time")),
-    success=Success("the node", schemas.NODE_HISTORY),
+    (*_RANGE_OF_TIME, Parameter("at", TIME, "also its state and jobs at this time"), _TABLE_FORMAT),
+    success=Success("the node; its states as CSV", schemas.NODE_HISTORY, also=_CSV),
 )
 _GET_NODE_SHARES = Description(
     (
@@ -178,8 +193,9 @@ _GET_NODE_SHARES = Description(
         Parameter(
             "by", {"type": "string", "enum": ["cluster", "subCluster", "node"]}, "the groups, clusters by default"
         ),
+        _TABLE_FORMAT,
     ),
-    success=Success("seconds and shares of all and of each group", schemas.NODE_SHARES),
+    success=Success("seconds and shares of all and of each group", schemas.NODE_SHARES, also=_CSV),
 )
 _GET_MACHINE_STATE = Description(success=Success("the document as it was sent", {}))
 _STORE_MACHINE_STATE = Description(body=Body({}), success=Success("stored", status=HTTPStatus.CREATED))
@@ -212,6 +228,7 @@ _BY_ROUTE: Mapping[str, Description] = {
     "GET /api/jobs/<job_id>/": _GET_JOB,
     "POST /api/jobs/<job_id>/": _GET_JOB_WITH_NAMED_METRICS,
     "GET /api/jobs/metrics/<job_id>/": _GET_JOB_METRICS,
+    "GET /api/jobs/export/<job_id>/": _EXPORT_JOB,
     "GET /api/jobs/used_nodes/": _LIST_USED_NODES,
     "POST /api/jobs/tag_job/<job_id>/": _CHANGE_TAGS,
     "DELETE /api/jobs/tag_job/<job_id>/": _CHANGE_TAGS,

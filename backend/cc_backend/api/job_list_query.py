@@ -7,6 +7,7 @@ from werkzeug.datastructures import MultiDict
 from cc_backend.auth.caller import Caller
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput
+from cc_backend.http.downloads import FORMAT
 from cc_backend.http.query_string import (
     first_given,
     optional_integer,
@@ -27,6 +28,7 @@ _CLUSTER, _PROJECT, _USER = "cluster", "project", "user"
 _RAN = "ran"
 _PAGE = "page"
 _ITEMS = ("items-per-page", "items_per_page")
+PAGE_PARAMETERS = (_PAGE, *_ITEMS)
 _STARTED = ("startTime[from]", "startTime[to]")
 _NODES = ("numNodes[from]", "numNodes[to]")
 # Users and projects are whole names here, as programs expect.
@@ -44,7 +46,7 @@ FILTER_PARAMETERS = (
     *_FILTERS,
 )
 """All parameters that filter jobs."""
-PARAMETERS = (*FILTER_PARAMETERS, _PAGE, *_ITEMS, _WITH_METADATA)
+PARAMETERS = (*FILTER_PARAMETERS, _PAGE, *_ITEMS, _WITH_METADATA, FORMAT)
 """All parameters of the job list; docs/api.md describes each."""
 
 

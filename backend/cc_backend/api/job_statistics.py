@@ -9,6 +9,7 @@ from werkzeug.datastructures import MultiDict
 from cc_backend.api.job_list_query import FILTER_PARAMETERS, parse_job_filter
 from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.errors import InvalidInput
+from cc_backend.http.downloads import FORMAT, FileFormat, csv_download, reject_with_csv, requested_format
 from cc_backend.http.guard import current_caller
 from cc_backend.http.query_string import first_given, optional_integer, reject_unknown
 from cc_backend.http.responses import json_response
@@ -38,7 +39,9 @@ _GROUP_BY, _SORT_BY, _PAGE, _BINS, _METRIC, _METRIC_BINS = (
 _ITEMS = ("items-per-page", "items_per_page")
 _OF_GROUPS = (_SORT_BY, _PAGE, *_ITEMS)
 _OF_HISTOGRAMS = (_BINS, _METRIC, _METRIC_BINS)
-STATISTICS_PARAMETERS = (*FILTER_PARAMETERS, _GROUP_BY, *_OF_GROUPS, *_OF_HISTOGRAMS)
+_NOT_IN_CSV = (_PAGE, *_ITEMS, *_OF_HISTOGRAMS)
+_HOURS = ("totalWalltime", "totalNodeHours", "totalCoreHours", "totalAccHours")
+STATISTICS_PARAMETERS = (*FILTER_PARAMETERS, _GROUP_BY, *_OF_GROUPS, *_OF_HISTOGRAMS, FORMAT)
 """All known parameters; docs/api.md describes each."""
 _MAX_METRICS = 16
 _MAX_METRIC_BINS = 1000
@@ -46,15 +49,23 @@ _MAX_METRIC_NAME = 128
 
 
 def show_statistics() -> Response:
-    """Totals and histograms of the jobs that match, or with `group-by` totals by group, a page of them."""
+    """Totals and histograms of the jobs that match, or with `group-by` totals by group, a page of them.
+
+    As CSV there are no histograms, and all groups come.
+    """
     services, arguments = current_services(), request.args
     reject_unknown(arguments, STATISTICS_PARAMETERS)
     wanted = parse_job_filter(arguments).resolve(services.database, current_caller())
     row_rule, now_s = row_rule_for(current_caller()), services.now_s()
     given = first_given(arguments, _GROUP_BY)
+    as_csv = requested_format(arguments) is FileFormat.CSV
+    if as_csv:
+        reject_with_csv(arguments, _NOT_IN_CSV)
     if given is None:
         _reject_given(arguments, _OF_GROUPS, f"needs {_GROUP_BY}")
         totals = services.job_statistics.totals(wanted, row_rule, now_s=now_s)
+        if as_csv:
+            return _csv_response([totals_to_json(totals)])
         histograms = services.job_statistics.histograms(
             wanted,
             row_rule,
@@ -82,6 +93,8 @@ def show_statistics() -> Response:
         names = services.users.real_names([group.group for group in found.groups])
         for document in groups:
             document["name"] = names.get(document["id"], "")
+    if as_csv:
+        return _csv_response(groups)
     return json_response({
         "groupBy": group_by,
         "groups": groups,
@@ -108,6 +121,12 @@ def totals_to_json(totals: Totals) -> dict[str, Any]:
         "totalCoreHours": totals.core_s / HOUR_S,
         "totalAccHours": totals.accelerator_s / HOUR_S,
     }
+
+
+def _csv_response(groups: Sequence[dict[str, Any]]) -> Response:
+    """The totals of each group as CSV, hours with their unit."""
+    header = [f"{key} (h)" if key in _HOURS else key for key in totals_to_json(Totals())]
+    return csv_download(header, (list(group.values()) for group in groups), name="job-statistics")
 
 
 def _histograms_to_json(found: Histograms) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from flask import Response, request
 
 from cc_backend.api import job_data_json
 from cc_backend.api.job_access import require_job, require_job_or_conflict, visible_job_json
-from cc_backend.api.job_list_query import parse_job_list_query
+from cc_backend.api.job_list_query import PAGE_PARAMETERS, parse_job_list_query
 from cc_backend.archive.measured_metrics import measured_sub_cluster, with_measured_metrics
 from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.errors import ArchiveError, BackendError, InvalidInput, NotAllowed, NotFound
 from cc_backend.http.bodies import read_json_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
+from cc_backend.http.downloads import FileFormat, reject_with_csv, requested_format
 from cc_backend.http.guard import current_caller
+from cc_backend.http.job_downloads import send_job_list
 from cc_backend.http.query_string import parse_flag, parse_integer, parse_scopes
 from cc_backend.http.responses import JSON, json_response, with_etag
 from cc_backend.jobdata.gaps import find_job_gaps, gaps_of_unmeasured_metrics, gaps_to_json
@@ -30,9 +32,13 @@ logger = logging.getLogger(__name__)
 
 
 def list_jobs() -> Response:
-    """One page of the jobs that match the query, newest first."""
+    """One page of the jobs that match the query, newest first; all of them as CSV."""
     services = current_services()
     query = parse_job_list_query(request.args)
+    if requested_format(request.args) is FileFormat.CSV:
+        reject_with_csv(request.args, PAGE_PARAMETERS)
+        wanted = query.filter.resolve(services.database, current_caller())
+        return send_job_list(wanted, FileFormat.CSV, with_meta_data=query.with_metadata)
     page = services.job_queries.find(
         query.filter.resolve(services.database, current_caller()),
         row_rule_for(current_caller()),

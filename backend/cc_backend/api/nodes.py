@@ -1,6 +1,6 @@
 """Nodes over time: their latest states, the history of one, and the shares of time in each state."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,9 @@ from werkzeug.datastructures import MultiDict
 
 from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.errors import InvalidInput, NotFound, TooLarge
+from cc_backend.exports.csv_text import Cell, time_cell
 from cc_backend.http.cluster_scope import require_cluster_allowed
+from cc_backend.http.downloads import FORMAT, FileFormat, csv_download, reject_with_csv, requested_format
 from cc_backend.http.guard import current_caller
 from cc_backend.http.query_string import optional_integer, reject_unknown
 from cc_backend.http.responses import json_response
@@ -26,14 +28,17 @@ from cc_common.hostlist import expand
 MAX_RANGE_S = 366 * 86_400
 MAX_SPANS = 10_000
 MAX_NODES = 10_000
+MAX_CSV_NODES = 100_000
 MAX_JOBS = 1000
 _DEFAULT_RANGE_S = 86_400
 _DEFAULT_ITEMS = 1000
 
-LIST_PARAMETERS = ("cluster", "subCluster", "node", "state", "page", "items-per-page")
-NODE_PARAMETERS = ("from", "to", "at")
-SHARE_PARAMETERS = ("cluster", "subCluster", "node", "from", "to", "by")
+LIST_PARAMETERS = ("cluster", "subCluster", "node", "state", "page", "items-per-page", FORMAT)
+NODE_PARAMETERS = ("from", "to", "at", FORMAT)
+SHARE_PARAMETERS = ("cluster", "subCluster", "node", "from", "to", "by", FORMAT)
 _GROUPS = ("cluster", "subCluster", "node")
+_GROUP_KEYS = ("cluster", "subCluster", "hostname")
+_UNITS = {"memoryAllocated": " (MB)"}
 
 
 def list_nodes() -> Response:
@@ -43,6 +48,9 @@ def list_nodes() -> Response:
     node_filter = replace(_node_filter(request.args), states=tuple(map(_state, request.args.getlist("state"))))
     page = optional_integer(request.args, "page", minimum=1, maximum=MAX_NODES) or 1
     items = optional_integer(request.args, "items-per-page", minimum=1, maximum=MAX_NODES) or _DEFAULT_ITEMS
+    if requested_format(request.args) is FileFormat.CSV:
+        reject_with_csv(request.args, ("page", "items-per-page"))
+        return _nodes_as_csv(services.node_states.find(node_filter, limit=MAX_CSV_NODES + 1))
     counts = dict.fromkeys(map(str, SchedulerState), 0)
     for by_state in services.node_states.count_by_state(node_filter).values():
         for state, number in by_state.items():
@@ -69,6 +77,9 @@ def get_node(cluster: str, host: str) -> Response:
         raise NotFound(f"no state of a node {host[:60]!r} of the cluster {cluster[:60]!r} was reported")
     from_s, to_s = _time_range(services)
     spans, is_cut = services.node_history.spans(cluster, host, from_s, to_s, limit=MAX_SPANS)
+    if requested_format(request.args) is FileFormat.CSV:
+        reject_with_csv(request.args, ("at",))
+        return _history_as_csv(spans, is_cut=is_cut, name=f"node-{cluster}-{host}")
     document = {
         "node": _status_to_json(found[0]),
         "from": from_s,
@@ -95,6 +106,8 @@ def get_node_shares() -> Response:
     nodes = services.node_history.times(node_filter, from_s, to_s)
     if by == "node" and len(nodes) > MAX_NODES:
         raise TooLarge(f"there are {len(nodes)} nodes, more than {MAX_NODES}; name a subCluster or nodes")
+    if requested_format(request.args) is FileFormat.CSV:
+        return _shares_as_csv(_grouped(nodes, by), to_s - from_s)
     unknown = sorted(set(node_filter.hostnames) - {node.hostname for node in nodes})
     return json_response(
         {
@@ -183,8 +196,7 @@ def _grouped(nodes: Sequence[NodeTimes], by: str) -> list[tuple[dict[str, str], 
     for node in nodes:
         names = (node.cluster, node.sub_cluster, node.hostname)[: _GROUPS.index(by) + 1]
         groups.setdefault(names, []).append(node)
-    keys = ("cluster", "subCluster", "hostname")
-    return [(dict(zip(keys, names, strict=False)), members) for names, members in sorted(groups.items())]
+    return [(dict(zip(_GROUP_KEYS, names, strict=False)), members) for names, members in sorted(groups.items())]
 
 
 def _times_to_json(nodes: Iterable[NodeTimes], range_s: int) -> dict[str, Any]:
@@ -195,6 +207,42 @@ def _times_to_json(nodes: Iterable[NodeTimes], range_s: int) -> dict[str, Any]:
         "seconds": {str(state): value for state, value in seconds.items()},
         "shares": {str(state): round(value / (total_s or range_s), 6) for state, value in seconds.items()},
     }
+
+
+def _nodes_as_csv(nodes: Sequence[NodeStatus]) -> Response:
+    if len(nodes) > MAX_CSV_NODES:
+        text = f"there are over {MAX_CSV_NODES} nodes; name a cluster or a subCluster"
+        raise TooLarge(text, code=ErrorCode.ANSWER_TOO_LARGE)
+    header = ["cluster", "subCluster", "hostname", *_STATE_COLUMNS, "since", "lastReport"]
+    rows = (
+        [
+            *(node.cluster, node.sub_cluster, node.hostname, *_state_cells(node)),
+            *(time_cell(node.since_s), time_cell(node.last_report_s)),
+        ]
+        for node in nodes
+    )
+    return csv_download(header, rows, name="nodes")
+
+
+def _history_as_csv(spans: Sequence[NodeStateSpan], *, is_cut: bool, name: str) -> Response:
+    if is_cut:
+        text = f"the range has over {MAX_SPANS} states; take a shorter one"
+        raise TooLarge(text, code=ErrorCode.ANSWER_TOO_LARGE)
+    rows = ([time_cell(span.from_s), time_cell(span.to_s), *_state_cells(span)] for span in spans)
+    return csv_download(["from", "to", *_STATE_COLUMNS], rows, name=name)
+
+
+def _shares_as_csv(groups: Iterable[tuple[dict[str, str], list[NodeTimes]]], range_s: int) -> Response:
+    states = list(map(str, SchedulerState))
+    header = [*_GROUP_KEYS, "nodes", *(f"{state} (s)" for state in states), *(f"{state} (share)" for state in states)]
+
+    def rows() -> Iterator[list[Cell]]:
+        for names, members in groups:
+            times = _times_to_json(members, range_s)
+            numbers = [times[kind].get(state, 0) for kind in ("seconds", "shares") for state in states]
+            yield [*(names.get(key) for key in _GROUP_KEYS), len(members), *numbers]
+
+    return csv_download(header, rows(), name="node-shares")
 
 
 def _status_to_json(node: NodeStatus) -> dict[str, Any]:
@@ -225,3 +273,16 @@ def _state_to_json(node: NodeStatus | NodeStateSpan) -> dict[str, Any]:
         "gpusAllocated": node.gpus_allocated,
         "jobsRunning": node.jobs_running,
     }
+
+
+_STATE_KEYS = (
+    *("state", "states", "health", "missingMetrics", "degradedMetrics"),
+    *("cpusAllocated", "memoryAllocated", "gpusAllocated", "jobsRunning"),
+)
+_STATE_COLUMNS = tuple(f"{key}{_UNITS.get(key, '')}" for key in _STATE_KEYS)
+
+
+def _state_cells(node: NodeStatus | NodeStateSpan) -> list[Cell]:
+    """The values of `_STATE_COLUMNS`; lists are separated by spaces."""
+    document = _state_to_json(node)
+    return [" ".join(value) if isinstance(value := document[key], list) else value for key in _STATE_KEYS]

@@ -205,6 +205,12 @@ JOB_WITH_DATA = record(
     Data=nullable(by_name(by_name(component("Samples")))),
     missingData=_MISSING_DATA,
 )
+JOB_EXPORT = record(
+    ("data", "firstSample", "meta"),
+    data=by_name(by_name(component("Samples"))),
+    firstSample=by_name(by_name(TIME)),
+    meta=by_name({}),
+)
 JOB_WITH_METRICS = record(("Meta", "Data"), Meta=component("Job"), Data=array(_METRIC), missingData=_MISSING_DATA)
 JOB_METRICS = record(
     ("data", "error"),

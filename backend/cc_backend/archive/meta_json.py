@@ -4,6 +4,7 @@ Written as all readers of version 3 expect it; read leniently, as older and othe
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,12 @@ def job_to_meta_json(job: Job) -> dict[str, Any]:
 def encode_meta_json(job: Job) -> bytes:
     """The content of the meta.json file of a job."""
     return _encode(job_to_meta_json(job))
+
+
+def encode_record(job: Job, statistics: Mapping[str, MetricStatistic] | None = None, **changes: Any) -> bytes:
+    """The object of meta.json without an end of line, with other statistics, and with these keys changed or added."""
+    whole = job if statistics is None else replace(job, statistics=statistics)
+    return _encode({**job_to_meta_json(whole), **changes}).removesuffix(b"\n")
 
 
 def with_tags_and_meta_data(raw: bytes, job: Job, *, source: str) -> bytes:

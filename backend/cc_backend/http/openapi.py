@@ -35,12 +35,16 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The response to a request that is right; without a schema it has no body that a program would read."""
+    """The response to a request that is right; without a schema it has no body that a program would read.
+
+    `also` are the media types of other forms of it that a client can ask for.
+    """
 
     meaning: str = "done"
     schema: Schema | None = None
     status: int = HTTPStatus.OK
     media_type: str = JSON
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ def _response(success: Success) -> dict[str, Any]:
     found: dict[str, Any] = {"description": success.meaning}
     if success.schema is None:
         return found
-    return {**found, "content": {success.media_type: {"schema": success.schema}}}
+    others = {media_type: {"schema": {"type": "string"}} for media_type in success.also}
+    return {**found, "content": {success.media_type: {"schema": success.schema}, **others}}
 
 
 def _failure(described: Description) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _TRUE = frozenset({"", "1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 ROUTES_BESIDE_IDS = (
     *("start_job", "stop_job", "change_job", "events", "tag_job", "edit_meta", "delete_job", "delete_job_before"),
-    *("metrics", "statistics", "used_nodes"),
+    *("metrics", "statistics", "used_nodes", "export"),
 )
 """Words that stand in the place of a job's id below /api/jobs/."""
 _MAX_QUOTED = 60

@@ -2,6 +2,7 @@
 
 __all__ = (
     "compression",
+    "file_body",
     "headers",
     "limits",
     "listening",

@@ -5,6 +5,7 @@ hold one, the CSRF token, which `auth.csrf` masks in another way each time.
 """
 
 import zlib
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -77,6 +78,21 @@ def compress(content: bytes, coding: ContentCoding, *, is_cached: bool = False) 
         packer = zlib.compressobj(9 if is_cached else 1 if is_large else 5, wbits=_GZIP)
         return packer.compress(content) + packer.flush()
     return content
+
+
+def compress_parts(parts: Iterable[bytes], coding: ContentCoding) -> Iterator[bytes]:
+    """The parts of a large content in a coding, with little effort."""
+    if coding is ContentCoding.IDENTITY:
+        yield from parts
+        return
+    packer = (
+        zstandard.ZstdCompressor(level=1).compressobj()
+        if coding is ContentCoding.ZSTD
+        else zlib.compressobj(1, wbits=_GZIP)
+    )
+    for part in parts:
+        yield packer.compress(part)
+    yield packer.flush()
 
 
 def decompress(content: bytes, coding: ContentCoding, *, max_bytes: int) -> bytes | None:

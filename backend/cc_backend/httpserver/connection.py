@@ -299,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.write(head + first)
         self._send_more()
         if self.state is ConnectionState.RESPONSE:
-            self._server.hold_response(self, len(response.body))
+            self._server.hold_response(self, len(response.body), in_file=isinstance(response.body, memoryview))
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""

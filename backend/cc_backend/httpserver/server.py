@@ -7,7 +7,7 @@ import logging
 import re
 import ssl
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cc_backend.errors import Unavailable
 from cc_backend.httpserver.connection import READ_BYTES, Connection
 from cc_backend.httpserver.fair_queue import Sender, WorkItem
-from cc_backend.httpserver.limits import MemoryBudget, ServerLimits
+from cc_backend.httpserver.limits import HeldResponses, MemoryBudget, ServerLimits
 from cc_backend.httpserver.parser import RequestHead
 from cc_backend.httpserver.tls import TlsHandshake, TlsListener
 from cc_backend.httpserver.workers import Lane, WorkerPool, lane_sizes
@@ -89,8 +89,8 @@ class HttpServer:
         self._all_done = asyncio.Event()
         self._admitted: OrderedDict[bytes, float] = OrderedDict()
         self._callers: OrderedDict[bytes, str] = OrderedDict()
-        self._responses: dict[Connection, int] = {}  # being sent: connection -> bytes, oldest first
-        self._responses_bytes = 0
+        self._responses = HeldResponses[Connection](self.limits.responses_memory_bytes)
+        self._responses_in_files = HeldResponses[Connection](self.limits.responses_disk_bytes)
         self._cookie = re.compile(rf"(?:^|; ?){re.escape(application.cookie)}=([^;]*)")
         self._lanes = {
             lane: WorkerPool(lane.value, size, max_waiting=_MAX_WAITING, max_running=max(size // 2, 1))
@@ -241,22 +241,14 @@ class HttpServer:
                 oldest.refuse_for_memory()
         return budget.reserve(size_bytes)
 
-    def hold_response(self, connection: Connection, size_bytes: int) -> None:
+    def hold_response(self, connection: Connection, size_bytes: int, *, in_file: bool) -> None:
         """Count a response that is being sent; beyond the limit, abort the oldest of the sender with most bytes."""
-        self._responses[connection] = size_bytes
-        self._responses_bytes += size_bytes
-        while self._responses_bytes > self.limits.responses_memory_bytes and len(self._responses) > 1:
-            of_senders = Counter[str]()
-            for waiting, held_bytes in self._responses.items():
-                of_senders[waiting.sender] += held_bytes
-            [(most, _)] = of_senders.most_common(1)
-            oldest = next(waiting for waiting in self._responses if waiting.sender == most)
-            self.release_response(oldest)
-            oldest.abort()
+        (self._responses_in_files if in_file else self._responses).hold(connection, size_bytes)
 
     def release_response(self, connection: Connection) -> None:
         """Stop counting a response."""
-        self._responses_bytes -= self._responses.pop(connection, 0)
+        self._responses.release(connection)
+        self._responses_in_files.release(connection)
 
     def submit(self, connection: Connection, environ: "WSGIEnvironment") -> None:
         """Queue the request for a worker, which calls `Connection.respond`; rejected if too many wait."""

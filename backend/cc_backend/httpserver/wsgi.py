@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from cc_backend.httpserver.file_body import FileBody
 from cc_backend.httpserver.parser import RequestHead
 from cc_backend.httpserver.problem_json import CONTENT_TYPE, problem_body
 from cc_common.error_codes import code_for_status
@@ -42,11 +43,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class WireResponse:
-    """A response, complete except for the fields of the connection."""
+    """A response, complete except for the fields of the connection; a view as body is of a file."""
 
     status: int
     fields: tuple[tuple[str, str], ...]
-    body: bytes
+    body: bytes | memoryview
 
     def head(self, connection: str) -> bytes:
         """Status line, header fields and empty line; `connection` is the value of that field, empty for none."""
@@ -140,7 +141,8 @@ def run_application(application: "WSGIApplication", environ: "WSGIEnvironment") 
         return _no_write
 
     try:
-        body = _join_body(application(environ, start_response))
+        parts = application(environ, start_response)
+        body = parts.view if isinstance(parts, FileBody) else _join_body(parts)
         [(status, fields)] = started
         return _wire_response(int(status[:3]), fields, body, is_head=environ["REQUEST_METHOD"] == "HEAD")
     except Exception:
@@ -161,7 +163,9 @@ def _join_body(parts: Iterable[bytes]) -> bytes:
             close()
 
 
-def _wire_response(status: int, fields: list[tuple[str, str]], body: bytes, *, is_head: bool) -> WireResponse:
+def _wire_response(
+    status: int, fields: list[tuple[str, str]], body: bytes | memoryview, *, is_head: bool
+) -> WireResponse:
     kept = [(name, value) for name, value in fields if name.lower() not in _CONNECTION_FIELDS]
     for name, value in kept:
         if "\r" in value or "\n" in value or "\r" in name or "\n" in name:

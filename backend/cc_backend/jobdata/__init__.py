@@ -4,6 +4,7 @@ __all__ = (
     "bounded_read",
     "external_store",
     "gaps",
+    "job_slots",
     "job_tagger",
     "judge",
     "samples",

@@ -11,7 +11,7 @@ import peewee
 from cc_backend.archive.folders import MAX_JOB_ID
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database, not_storable
-from cc_backend.errors import InvalidInput, NotAllowed, NotFound
+from cc_backend.errors import InvalidInput, NotAllowed, NotFound, TooLarge
 from cc_backend.jobs.column_filters import ColumnFilter
 from cc_backend.jobs.column_orders import ColumnOrder
 from cc_backend.jobs.filters import (
@@ -117,6 +117,41 @@ class JobQueries:
         if items_per_page == ALL_ON_ONE_PAGE or (page == 1 and len(jobs) < items_per_page):
             return JobListPage(jobs, len(jobs))
         return JobListPage(jobs, self._count(conditions))
+
+    def find_all(
+        self,
+        job_filter: JobFilter,
+        row_rule: RowRule,
+        *,
+        now_s: int,
+        order: str = "startTime",
+        descending: bool = True,
+        max_jobs: int,
+        with_meta_data: bool = False,
+    ) -> Iterator[list[Job]]:
+        """All visible jobs that match, in batches; which jobs these are, and their order, is settled by this call.
+
+        The rest is as for `find`. Raises TooLarge if there are more than `max_jobs`.
+        """
+        hidden = self.hidden_values(row_rule)
+        with self._column_filter(row_rule, now_s, hidden) as by_columns:
+            if by_columns is not None:
+                found, count = by_columns.matching(job_filter), max_jobs + 1
+                page = ColumnOrder(by_columns).page(found, order, descending=descending, first=0, count=count)
+                ids, total = page.tolist(), by_columns.count(found)
+        if by_columns is None:
+            conditions = visible_and_matching(row_rule, job_filter, now_s, hidden)
+            terms = order_terms(order, descending=descending, now_s=now_s, hidden=hidden)
+            query = JobRow.select(JobRow.id).where(*conditions).order_by(*terms).limit(max_jobs + 1)
+            ids = [id_ for (id_,) in self._database.raw_rows(query)]
+            total = self._count(conditions) if len(ids) > max_jobs else len(ids)
+        if total > max_jobs:
+            text = f"these are {total} jobs, over {max_jobs}; filter them, for example by start time"
+            raise TooLarge(text, code=ErrorCode.ANSWER_TOO_LARGE)
+        return (
+            self._read(ids[begin : begin + _BATCH], row_rule, now_s, with_meta_data=with_meta_data)
+            for begin in range(0, len(ids), _BATCH)
+        )
 
     def count(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> int:
         """Number of visible jobs that match."""

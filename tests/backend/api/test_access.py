@@ -159,6 +159,11 @@ def _is_shown(answer: Any) -> bool:
     return answer.status_code == 200 and ("Meta" in document or document["data"] is not None)
 
 
+def csv_route(site: Any, headers: dict[str, str]) -> set[int]:
+    rows = site.client.get("/userapi/jobs/?format=csv", headers=headers).text.splitlines()
+    return {int(row.split(",")[1]) for row in rows[1:]}
+
+
 def statistics_route(site: Any, headers: dict[str, str]) -> set[int]:
     counted = set()
     for number in (101, 102):
@@ -174,6 +179,10 @@ READERS = {
     "one": one_by_one(lambda site, number, headers: site.client.get(f"/userapi/jobs/{number}", headers=headers)),
     "post": one_by_one(
         lambda site, number, headers: site.client.post(f"/userapi/jobs/{number}", json=[], headers=headers)
+    ),
+    "list as CSV": csv_route,
+    "export": one_by_one(
+        lambda site, number, headers: site.client.get(f"/userapi/jobs/export/{number}", headers=headers)
     ),
     "metrics": one_by_one(
         lambda site, number, headers: site.client.get(f"/userapi/jobs/metrics/{number}", headers=headers)
@@ -216,7 +225,7 @@ def test_a_users_token_with_the_scope_read_sees_own_jobs_but_no_nodes(two_owners
 
 def test_every_reader_route_is_among_those_tested() -> None:
     tested = {"list_jobs", "get_job", "get_job_with_named_metrics", "get_job_metrics", "list_used_nodes"}
-    tested |= {"show_statistics"}
+    tested |= {"show_statistics", "export_job"}
     assert {route.view.__name__ for route in READS_JOBS} == tested
 
 

@@ -86,7 +86,7 @@ def check(document: dict[str, Any], method: str, path: str, answer: Any) -> None
     """Check the body of a response against what the document promises."""
     responses = document["paths"][path][method.lower()]["responses"]
     promised = responses.get(str(answer.status_code), responses["default"])
-    (content,) = promised["content"].values()
+    content = promised["content"][answer.mimetype]
     schema = {**content["schema"], "components": document["components"]}
     Draft202012Validator(schema).validate(answer.get_json())
 
@@ -106,6 +106,9 @@ def test_what_is_answered_fits_the_document(site: Any, document: dict[str, Any])
         ("/api/jobs/{job_id}/", "/api/jobs/999"),
         ("/api/jobs/metrics/{job_id}/", f"/api/jobs/metrics/{archived}"),
         ("/api/jobs/metrics/{job_id}/", "/api/jobs/metrics/999"),
+        ("/api/jobs/export/{job_id}/", f"/api/jobs/export/{archived}"),
+        ("/api/jobs/export/{job_id}/", f"/api/jobs/export/{running}"),
+        ("/api/jobs/export/{job_id}/", "/api/jobs/export/999"),
         ("/api/jobs/statistics/", "/api/jobs/statistics?metric=load_one"),
         ("/api/jobs/statistics/", "/api/jobs/statistics?group-by=user"),
         ("/api/nodes/", "/api/nodes"),

@@ -173,3 +173,29 @@ def test_tags_can_all_be_asked_for_and_left_out(jobs: Any) -> None:
         ("tag=a:b&tag=no:such&tagMatch=all", 0),
     ):
         assert ask(jobs, f"?{query}")["statistics"]["totalJobs"] == expected, query
+
+
+def test_all_groups_as_csv_with_the_unit_of_hours(site: Any) -> None:
+    site.user("ada", full_name="=Ada, Countess")
+    site.start_job(jobId=1, user="ada")
+    site.start_job(jobId=2, user="bob")
+    site.clock.advance(3600)
+    answer = site.client.get("/api/jobs/statistics/?format=csv&group-by=user", headers=site.headers())
+    lines = answer.text.split("\r\n")
+    assert lines[0].split(",")[9:] == [
+        f"total{what} (h)" for what in ("Walltime", "NodeHours", "CoreHours", "AccHours")
+    ]
+    assert lines[1:] == [
+        'ada,"\'=Ada, Countess",1,1,1,0,1,8,0,1.0,1.0,8.0,0.0',
+        "bob,,1,1,1,0,1,8,0,1.0,1.0,8.0,0.0",
+        "",
+    ]
+
+
+def test_totals_as_csv_are_one_row_and_have_no_histograms(site: Any) -> None:
+    site.start_job()
+    answer = site.client.get("/api/jobs/statistics/?format=csv", headers=site.headers())
+    assert len(answer.text.split("\r\n")) == 3
+    for query in ("bins=1h", "metric=mem_used", "group-by=user&page=1"):
+        answer = site.client.get(f"/api/jobs/statistics/?format=csv&{query}", headers=site.headers())
+        assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_parameter")

@@ -1,9 +1,12 @@
 """Nodes over time: latest states, history of a node, shares of time."""
 
+import csv
+import io
 from typing import Any
 
 import pytest
 
+from cc_backend.api import nodes
 from cc_backend.api.nodes import MAX_RANGE_S
 
 
@@ -257,3 +260,55 @@ def test_too_many_nodes_one_by_one_are_refused(busy: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr("cc_backend.api.nodes.MAX_NODES", 1)
     assert ask(busy, "/api/nodes/shares/?by=node").status_code == 413
     assert ask(busy, "/api/nodes/shares/").status_code == 200
+
+
+def csv_rows(answer: Any) -> list[list[str]]:
+    assert (answer.status_code, answer.content_type) == (200, "text/csv; charset=utf-8; header=present")
+    return list(csv.reader(io.StringIO(answer.text, newline=""), strict=True))
+
+
+def test_the_nodes_that_match_as_csv(busy: Any) -> None:
+    header, *rows = csv_rows(ask(busy, "/api/nodes/?format=csv&state=allocated&state=down"))
+    assert "memoryAllocated (MB)" in header
+    assert [dict(zip(header, row, strict=True))["hostname"] for row in rows] == ["tn01", "tn02"]
+    first = dict(zip(header, rows[0], strict=True))
+    assert (first["state"], first["states"], first["lastReport"]) == (
+        "allocated",
+        "ALLOCATED DRAIN",
+        "2025-10-09T09:10:00Z",
+    )
+
+
+def test_the_history_of_a_node_as_csv(busy: Any) -> None:
+    header, *rows = csv_rows(ask(busy, "/api/nodes/tern/tn02/?format=csv"))
+    states = [(row[0], row[1], row[header.index("state")]) for row in rows[-2:]]
+    assert states == [
+        ("2025-10-09T09:00:00Z", "2025-10-09T09:05:00Z", "idle"),
+        ("2025-10-09T09:05:00Z", "2025-10-09T09:11:00Z", "down"),
+    ]
+
+
+def test_the_shares_of_time_as_csv(busy: Any) -> None:
+    from_s = int(busy.clock()) - 660
+    header, *rows = csv_rows(ask(busy, f"/api/nodes/shares/?format=csv&by=node&from={from_s}"))
+    assert header[:4] == ["cluster", "subCluster", "hostname", "nodes"]
+    shares = [(row[2], row[header.index("idle (s)")], row[header.index("idle (share)")]) for row in rows]
+    assert shares == [("tn01", "0", "0.0"), ("tn02", "300", "0.454545")]
+
+
+def test_tables_that_would_be_cut_are_errors(busy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "MAX_SPANS", 1)
+    monkeypatch.setattr(nodes, "MAX_CSV_NODES", 1)
+    for path in ("/api/nodes/?", "/api/nodes/tern/tn02/?"):
+        answer = ask(busy, f"{path}format=csv")
+        assert (answer.status_code, answer.get_json()["code"]) == (413, "answer_too_large")
+
+
+@pytest.mark.parametrize("path", ["?page=2", "tern/tn01/?at=1760000400", "shares/?format=parquet", "?format=xml"])
+def test_what_csv_cannot_say_is_refused(busy: Any, path: str) -> None:
+    answer = busy.client.get(f"/api/nodes/{path}", headers={**busy.headers(), "Accept": "text/csv"})
+    assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_parameter")
+
+
+def test_a_user_gets_no_nodes_as_csv_either(busy: Any) -> None:
+    assert ask(busy, "/api/nodes/?format=csv", "api", "user", name="ada").status_code == 401

@@ -134,6 +134,7 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
     "/api/jobs/": (
         Asked("/api/jobs/"),
         Asked("/api/jobs/?cluster=heron"),
+        Asked("/api/jobs/?format=csv"),
         Asked("/api/jobs/?user=zoe&state=running&state=completed"),
     ),
     "/userapi/jobs/": (Asked("/userapi/jobs/"), Asked("/userapi/jobs/?cluster=heron")),
@@ -142,7 +143,16 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/jobs/statistics/?group-by=partition&cluster=heron"),
         Asked("/api/jobs/statistics/?metric=z_metric"),
     ),
-    "/userapi/jobs/statistics/": (Asked("/userapi/jobs/statistics/?group-by=project"),),
+    "/userapi/jobs/statistics/": (
+        Asked("/userapi/jobs/statistics/?group-by=project"),
+        Asked("/userapi/jobs/statistics/?group-by=project&format=csv"),
+    ),
+    "/api/jobs/export/<job_id>/": tuple(
+        Asked(f"/api/jobs/export/{{{job}}}/?format={form}")
+        for job in ("running", "archived")
+        for form in ("json", "csv")
+    ),
+    "/userapi/jobs/export/<job_id>/": (Asked("/userapi/jobs/export/{archived}/?format=csv"),),
     "/api/jobs/<job_id>/": (
         Asked("/api/jobs/{running}/?all-metrics=true"),
         Asked("/api/jobs/{archived}/?all-metrics=true"),

@@ -8,12 +8,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from cc_backend.errors import Unavailable
+from cc_backend.httpserver.file_body import FileBody
 from cc_backend.httpserver.limits import ServerLimits
 from cc_backend.httpserver.listening import bind_socket
 from cc_backend.httpserver.server import Application, HttpServer
@@ -36,7 +37,7 @@ class EchoApplication:
         self.go_on = threading.Event()
         self.at_work = threading.Event()
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         found = re.search(r"session=(\w+)", environ.get("HTTP_COOKIE", ""))
         if found and path != "/expired":
@@ -56,6 +57,10 @@ class EchoApplication:
         if path == "/large":
             said = bytes(LARGE)
         fields = [("Content-Type", "application/json"), ("Content-Length", str(len(said)))]
+        if path == "/file":
+            body_in_file = FileBody.from_parts([bytes(LARGE // 2)] * 2, limit_bytes=LARGE)
+            start_response("200 OK", [("Content-Type", "text/csv"), ("Content-Length", str(LARGE))])
+            return body_in_file
         if path == "/unsayable":
             fields.append(("X-Price", "5 \u20ac"))
         start_response("401 Unauthorized" if path == "/expired" else "200 OK", fields)

@@ -82,6 +82,17 @@ def test_a_large_response_arrives_whole_however_slowly_it_is_read(server: Any, e
         assert len(client.response()[2]) == LARGE
 
 
+def test_a_response_in_a_file_arrives_whole_and_takes_no_memory_limit(serving: Any, eventually: Any) -> None:
+    server = serving(responses_memory_bytes=1000)
+    with server.connect() as client, server.connect() as other:
+        for one in (client, other):
+            one.send(GET % b"file" + GET % b"x")
+        assert eventually(lambda: any(one._writing_paused for one in server.server._connections))
+        for one in (client, other):
+            assert one.response()[2] == bytes(LARGE)
+            assert one.response()[0] == 200
+
+
 def test_a_connection_is_kept_or_closed_as_the_client_says(server: Any) -> None:
     with server.connect() as client:
         client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
@@ -290,14 +301,17 @@ def test_credentials_that_are_good_no_more_have_the_share_of_a_stranger(serving:
         assert ada.response()[0] == 200
 
 
-def test_who_has_most_answers_waiting_loses_the_oldest_where_they_take_too_much_memory(serving: Any) -> None:
-    server = serving(responses_memory_bytes=4 * LARGE)
+@pytest.mark.parametrize(("path", "limit"), [(b"large", "responses_memory_bytes"), (b"file", "responses_disk_bytes")])
+def test_who_has_most_answers_waiting_loses_the_oldest_where_they_take_too_much_room(
+    serving: Any, path: bytes, limit: str
+) -> None:
+    server = serving(**{limit: 4 * LARGE})
     request = b"GET /%b HTTP/1.1\r\nHost: x\r\nCookie: session=%b\r\n\r\n"
     with contextlib.ExitStack() as clients:
         assert [server.ask(request % (b"", name))[0] for name in (b"ada", b"bob")] == [200, 200]
         bob, *adas = (clients.enter_context(server.connect()) for _ in range(6))
         for client, name in ((bob, b"bob"), *((ada, b"ada") for ada in adas)):
-            client.send(request % (b"large", name))
+            client.send(request % (path, name))
             assert client.response(to_head=True)[0] == 200
         assert bob.rest(LARGE) == LARGE, "who has one does not lose it to who has many"
         assert [ada.rest(LARGE) == LARGE for ada in adas] == [False, False, True, True, True]

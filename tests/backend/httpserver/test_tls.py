@@ -59,6 +59,12 @@ def test_requests_and_large_bodies_pass_both_ways(secure: Any) -> None:
     assert server.echo.requests[0] == ("POST", "/write", body)
 
 
+def test_a_response_in_a_file_passes(secure: Any) -> None:
+    with secure().connect_securely() as client:
+        client.send(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.response()[2] == bytes(8_000_000)
+
+
 def test_several_connections_at_the_same_time_do_not_mix(secure: Any) -> None:
     server = secure()
     with contextlib.ExitStack() as stack:
