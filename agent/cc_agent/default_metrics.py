@@ -22,6 +22,7 @@ def default_collectors() -> Dict[str, Any]:
         "diskstat": {"include_metrics": ["part_max_used"]},
         "pressure": {"include_metrics": ["psi_memory_some", "psi_io_some"]},
         "vmstat": {"include_metrics": ["vm_major_faults", "vm_oom_kills"]},
+        "slurm_cgroup": {"include_metrics": ["job_mem_used", "job_mem_limit", "job_cpu_used", "job_oom_kills"]},
     }
 
 

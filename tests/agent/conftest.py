@@ -119,6 +119,28 @@ DISKSTATS = """\
 """
 
 
+JOB_FOLDER = "sys/fs/cgroup/system.slice/slurmstepd.scope/job_4711"
+
+
+def job_cgroup(step: int) -> dict[str, str]:
+    """The files of a job's control group; counters move forward by the same amount at each step."""
+    pressure = f"some avg10=0.00 avg60=0.00 avg300=0.00 total={100_000 * step}\nfull avg10=0.00 total=1\n"
+    return {
+        "memory.stat": "anon 3000000\nfile 9000000\nshmem 1000000\nkernel 50\n",
+        "memory.current": "13000000\n",
+        "memory.peak": "14000000\n",
+        "memory.max": "20000000\n",
+        "memory.events": "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\n",
+        "cpu.stat": f"usage_usec {8_000_000 * step}\nuser_usec {7_000_000 * step}\nsystem_usec {1_000_000 * step}\n"
+        f"nr_periods 0\nnr_throttled 0\nthrottled_usec {500_000 * step}\n",
+        "io.stat": f"8:0 rbytes={4096 * step} wbytes={8192 * step} rios={step} wios={2 * step} dbytes=0 dios=0\n",
+        **{f"{name}.pressure": pressure for name in ("cpu", "memory", "io")},
+        "cpuset.cpus.effective": "1,3\n",
+        "cgroup.procs": "",
+        "step_0/user/task_0/cgroup.procs": "4242\n",
+    }
+
+
 def stat_text(cpus: dict[int, list[int]]) -> str:
     """/proc/stat with these counters."""
     total = [sum(ticks[column] for ticks in cpus.values()) for column in range(10)]
@@ -134,6 +156,8 @@ def busy(write: Write) -> Callable[[int], None]:
     def advance(step: int) -> None:
         write("proc/stat", stat_text({cpu: [100 * step] + [50 * step] * 9 for cpu in range(4)}))
         write("proc/net/dev", NET_DEV.format(1000 * step, 10 * step, 2000 * step, 20 * step))
+        for file, text in job_cgroup(step).items():
+            write(f"{JOB_FOLDER}/{file}", text)
         write("proc/diskstats", DISKSTATS.format(10 * step, 2048 * step, 20 * step, 4096 * step, 100 * step))
         write_system_files(write, step)
 
@@ -153,6 +177,7 @@ def machine(tmp_path: Path, write: Write, add_cpu: Callable[..., None], busy: Ca
     for node in range(2):
         write(f"sys/devices/system/node/node{node}/cpulist", f"{node},{node + 2}\n")
         write(f"sys/devices/system/node/node{node}/meminfo", NODE_MEMINFO.format(node))
+    write("proc/4242/environ", "HOME=/\0CUDA_VISIBLE_DEVICES=0,1\0")
     write("sys/block/sda/size", "1\n")
     write("sys/block/dm-0/size", "1\n")
     write("sys/block/loop0/size", "1\n")

@@ -18,6 +18,7 @@ from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, make_collectors
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
+from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
 from cc_agent.collectors.vmstat import VmstatCollector, VmstatOptions
 from cc_agent.errors import NotAvailableError
 from cc_common.settings import load
@@ -44,6 +45,10 @@ MAKERS: dict[str, Callable[[Path], Collector]] = {
     "numastats": lambda root: NumastatsCollector(NumastatsOptions(send_derived_values=True), root),
     "pressure": lambda root: PressureCollector(PressureOptions(), root),
     "vmstat": lambda root: VmstatCollector(VmstatOptions(send_abs_values=True), root),
+    "slurm_cgroup": lambda root: SlurmCgroupCollector(SlurmCgroupOptions(), root),
+    "slurm_cgroup, shares": lambda root: SlurmCgroupCollector(
+        SlurmCgroupOptions(send_job_values=False, send_hwthread_shares=True), root
+    ),
 }
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from cc_agent.cli import PROGRAM
 from cc_agent.control.client import ask_agent, socket_path
 from cc_agent.control.marks import MAX_SERIES_PER_JOB, JobMarks
-from cc_agent.control.peer_job import job_in_cgroup_file, job_of_process
 from cc_agent.control.requests import (
     MAX_PAUSE_S,
     MAX_REQUEST_BYTES,
@@ -98,30 +97,6 @@ def test_marks_are_written_as_name_and_number(words: list[str], values: dict[str
 def test_other_words_are_no_marks(word: str) -> None:
     with pytest.raises(ControlError):
         parse_marks([word])
-
-
-@pytest.mark.parametrize(
-    ("content", "job"),
-    [
-        (b"0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0\n", "4711"),
-        (b"0::/system.slice/n01_slurmstepd.scope/job_12/step_batch/slurm\n", "12"),
-        (b"0::/system.slice/slurmstepd.scope/s0ABCDEFGHJKMN/step_0\n", "s0ABCDEFGHJKMN"),
-        (b"11:memory:/slurm/uid_1000/job_77/step_0\n1:name=systemd:/system.slice/slurmd.service\n", "77"),
-        (b"4:memory:/slurm_n01/uid_1000/job_78\n", "78"),
-        (b"0::/user.slice/user-1000.slice/job_4711/x\n", ""),
-        (b"0::/home/slurmstepd.scopejob_1/\n", ""),
-        (b"0::/system.slice/slurmstepd.scope/system\n", ""),
-        (b"0::/system.slice/slurmstepd.scope/job_1x/step_0\n", ""),
-        (b"", ""),
-    ],
-)
-def test_the_job_of_a_process_is_that_of_its_cgroup(content: bytes, job: str) -> None:
-    assert job_in_cgroup_file(content) == job
-
-
-def test_a_process_that_is_gone_is_in_no_job(tmp_path: Path) -> None:
-    assert job_of_process(1, tmp_path) == ""
-    assert job_of_process(os.getpid()) == ""
 
 
 def test_the_last_mark_of_an_interval_is_a_sample_of_the_job() -> None:

@@ -17,6 +17,7 @@ from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
+from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
 from cc_agent.collectors.vmstat import VmstatCollector, VmstatOptions
 from cc_common.errors import SettingsError
 from cc_common.nearest_name import did_you_mean
@@ -40,7 +41,6 @@ UNSUPPORTED_COLLECTORS = (
     "rapl",
     "rocm_smi",
     "self",
-    "slurm_cgroup",
     "smartmon",
     "tempstat",
     "topprocs",
@@ -70,6 +70,9 @@ class CollectorsSettings:
     vmstat: Optional[VmstatOptions] = section(
         VmstatOptions, "Page faults, swapping, context switches.", key="vmstat", optional=True
     )
+    slurm_cgroup: Optional[SlurmCgroupOptions] = section(
+        SlurmCgroupOptions, "What each job of Slurm uses of the node.", key="slurm_cgroup", optional=True
+    )
 
 
 _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
@@ -83,6 +86,7 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("numastats", NumastatsCollector),
     ("pressure", PressureCollector),
     ("vmstat", VmstatCollector),
+    ("slurm_cgroup", SlurmCgroupCollector),
 )
 
 

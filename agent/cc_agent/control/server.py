@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
-from cc_agent.control.peer_job import job_of_process
 from cc_agent.control.requests import (
     MAX_REQUEST_BYTES,
     ControlRequest,
@@ -25,6 +24,7 @@ from cc_agent.control.requests import (
     decode_request,
 )
 from cc_agent.errors import AgentError, ControlError
+from cc_agent.job_cgroups import job_id_of_process
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class ControlServer:
         answer: Answerer,
         call: Callable[[Callable[[], None]], None],
         *,
-        job_of: Callable[[int], str] = job_of_process,
+        job_of: Callable[[int], str] = job_id_of_process,
     ) -> None:
         self._path = path
         self._answer = answer
