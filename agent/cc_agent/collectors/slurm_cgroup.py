@@ -61,7 +61,7 @@ _GAUGES = (
     _Gauge("job_mem_used", "B", "Memory of the job without page cache: anonymous and shared.", "memory", "memory"),
     _Gauge("job_mem_rss", "B", "Anonymous memory of the job.", "memory", "rss"),
     _Gauge("job_mem_current", "B", "Memory of the job with page cache and kernel.", "current", "current"),
-    _Gauge("job_mem_peak", "B", "Highest memory of the job so far, with page cache and kernel.", "peak", "peak"),
+    _Gauge("job_mem_peak", "B", "Maximum memory of the job so far, with page cache and kernel.", "peak", "peak"),
     _Gauge(
         "job_mem_limit", "B", "Memory that the job may use here; not sent if that is not limited.", "limit", "limit"
     ),
@@ -110,7 +110,7 @@ _SHARES = (
     MetricDescription(
         "job_mem_used", "B", "hwthread", "Memory of the thread's jobs with page cache, a share.", "gauge"
     ),
-    MetricDescription("job_max_mem_used", "B", "hwthread", "Highest memory of the thread's jobs, a share.", "gauge"),
+    MetricDescription("job_max_mem_used", "B", "hwthread", "Maximum memory of the thread's jobs, a share.", "gauge"),
     MetricDescription("job_mem_limit", "B", "hwthread", "Memory that the thread's jobs may use, a share.", "gauge"),
     MetricDescription("job_user_cpu", "%", "hwthread", "Time of the thread's jobs in programs, a share.", "rate"),
     MetricDescription("job_sys_cpu", "%", "hwthread", "Time of the thread's jobs in the kernel, a share.", "rate"),

@@ -119,7 +119,7 @@ def compute_job_statistics(job: Job, data: JobData, sub_cluster: SubCluster) -> 
         exact = [] if metric is None else _exact_node_statistics(metric)
         if metric is None or not exact:
             continue
-        config = sub_cluster.metrics.get(name)
+        config = sub_cluster.all_metrics.get(name)
         result[name] = MetricStatistic(
             unit=config.unit if config else metric.unit,
             min=round2(min(statistic.min for statistic in exact)),
@@ -133,7 +133,7 @@ def compute_footprint(statistics: Mapping[str, MetricStatistic], sub_cluster: Su
     """`<metric>_<statistic>` -> value, for the footprint metrics of the subcluster that have a statistic."""
     return {
         f"{name}_{metric.footprint}": _chosen(statistics[name], metric.footprint)
-        for name, metric in sub_cluster.metrics.items()
+        for name, metric in sub_cluster.all_metrics.items()
         if metric.footprint and name in statistics
     }
 

@@ -5,6 +5,7 @@ from cc_backend.clusters.cluster_files import ClusterFiles
 from cc_backend.clusters.differences import describe_differences
 from cc_backend.clusters.faults import Severity
 from cc_backend.clusters.generations import HostsInUse, Removals, find_removals
+from cc_backend.clusters.job_metrics import is_job_metric, metrics_beside, with_measured_job_metrics
 from cc_backend.clusters.load import parse_cluster
 from cc_backend.clusters.model import Cluster, MetricConfig, Quantity, SubCluster
 from cc_backend.clusters.proposal import Proposal, propose_cluster
@@ -31,10 +32,13 @@ __all__ = (
     "faults",
     "find_removals",
     "generations",
+    "is_job_metric",
     "load",
     "load_clusters",
+    "metrics_beside",
     "model",
     "parse_cluster",
     "propose_cluster",
     "unit_json",
+    "with_measured_job_metrics",
 )

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from cc_backend.clusters.cluster_json import cluster_to_json
 from cc_backend.clusters.faults import DocumentReader, Faults, is_number, quoted_value
+from cc_backend.clusters.job_metrics import built_in_job_metrics
 from cc_backend.clusters.model import (
     CATCH_ALL,
     Aggregation,
@@ -67,9 +68,11 @@ def read_cluster(document: object, faults: Faults) -> Cluster | None:
     parts = top.objects("subClusters")
     sub_cluster_names = [part.string("name") for part in parts]
     entries = _read_metrics(top, sub_cluster_names)
+    metrics = {metric: entry.config for metric, entry in entries.items()}
+    job_metrics = built_in_job_metrics(metrics)
     sub_clusters: dict[str, SubCluster] = {}
     for part in parts:
-        sub_cluster = _read_sub_cluster(part, entries, only=len(parts) == 1)
+        sub_cluster = _read_sub_cluster(part, entries, job_metrics, only=len(parts) == 1)
         if sub_cluster.name in sub_clusters:
             faults.warn(part.path_of("name"), f"{sub_cluster.name!r} is there twice; the first one counts")
         elif sub_cluster.name:
@@ -82,9 +85,10 @@ def read_cluster(document: object, faults: Faults) -> Cluster | None:
         return None
     return Cluster(
         name=name,
-        metrics={metric: entry.config for metric, entry in entries.items()},
+        metrics=metrics,
         sub_clusters=sub_clusters,
         document=cluster_to_json(name, list(entries.values()), list(sub_clusters.values())),
+        job_metrics=job_metrics,
     )
 
 
@@ -183,7 +187,13 @@ def _read_unit(part: DocumentReader, key: str) -> MetricUnit:
     return unit
 
 
-def _read_sub_cluster(part: DocumentReader, entries: Mapping[str, MetricEntry], *, only: bool) -> SubCluster:
+def _read_sub_cluster(
+    part: DocumentReader,
+    entries: Mapping[str, MetricEntry],
+    job_metrics: Mapping[str, MetricConfig],
+    *,
+    only: bool,
+) -> SubCluster:
     name = part.string("name", required=True)
     nodes, hosts = _read_nodes(part, only=only)
     part.warn_if_missing("socketsPerNode", "coresPerSocket", "threadsPerCore", taken_as=1)
@@ -202,6 +212,7 @@ def _read_sub_cluster(part: DocumentReader, entries: Mapping[str, MetricEntry], 
         memory_bandwidth=_read_quantity(part, "memoryBandwidth", "B/s"),
         topology=_read_topology(part, threads_per_core),
         metrics={metric: config for metric, config in effective.items() if config is not None},
+        job_metrics=job_metrics,
     )
 
 

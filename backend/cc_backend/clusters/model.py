@@ -81,7 +81,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubCluster:
-    """Nodes of one type; `metrics` are the effective ones here, in file order."""
+    """Nodes of one type; `metrics` are the effective ones here, in file order, `job_metrics` those of single jobs."""
 
     name: str
     nodes: str
@@ -95,11 +95,17 @@ class SubCluster:
     memory_bandwidth: Quantity
     topology: NodeTopology
     metrics: Mapping[str, MetricConfig]
+    job_metrics: Mapping[str, MetricConfig] = field(default_factory=dict)
 
     @property
     def is_catch_all(self) -> bool:
         """Whether its node list has `*`, which matches every host that no other subcluster lists."""
         return self.hosts.wildcard
+
+    @property
+    def all_metrics(self) -> dict[str, MetricConfig]:
+        """The metrics, and those of single jobs."""
+        return {**self.metrics, **{name: job for name, job in self.job_metrics.items() if name not in self.metrics}}
 
     @property
     def footprint_metrics(self) -> tuple[str, ...]:
@@ -120,6 +126,12 @@ class Cluster:
     metrics: Mapping[str, MetricConfig]
     sub_clusters: Mapping[str, SubCluster]
     document: Mapping[str, Any] = field(repr=False)
+    job_metrics: Mapping[str, MetricConfig] = field(default_factory=dict)
+
+    @property
+    def all_metrics(self) -> dict[str, MetricConfig]:
+        """The metrics, and those of single jobs."""
+        return {**self.job_metrics, **self.metrics}
 
     def sub_cluster(self, name: str) -> SubCluster:
         """The subcluster of this name; raises NotFound if there is none."""

@@ -211,7 +211,7 @@ def _explain_by_store(
         asked += [
             (config.name, GapQuery(want.query, from_s, to_s))
             for resource in hosts[:MAX_HOSTS_QUERIED]
-            for want in build_queries(config, Scope.NODE, resource, sub_cluster)
+            for want in build_queries(config, Scope.NODE, resource, sub_cluster, job_id=job.job_id)
         ]
     answers = store.explain_gaps(job.cluster, [query for _, query in asked], now_s=now_s)
     for (name, _), gaps in zip(asked, answers, strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.statistics import with_statistics
-from cc_backend.clusters import ClusterRegistry, MetricConfig, SubCluster
+from cc_backend.clusters import ClusterRegistry, MetricConfig, SubCluster, is_job_metric
 from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from cc_backend.jobdata.bounded_read import (
     ARCHIVE_LIMITS,
@@ -26,7 +26,7 @@ from cc_backend.jobdata.bounded_read import (
 )
 from cc_backend.jobdata.job_slots import job_end_s, own_slots, touched_slots
 from cc_backend.jobdata.store_router import StoreRouter
-from cc_backend.metricstore import Query, StoredSeries, lttb
+from cc_backend.metricstore import JOB_TYPE, Query, StoredSeries, lttb
 from cc_backend.model import (
     Job,
     JobData,
@@ -175,14 +175,18 @@ class MetricData:
         sub_cluster = self._clusters.sub_cluster_of_job(job)
         # one request to an external store for all metrics; queries to the store in this process cost next to nothing
         at_once = self._stores.external_store(job.cluster, job.sub_cluster) is not None
+        hosts = [resource.hostname for resource in job.resources]
+        sent = self._stores.metrics_of_job(job.cluster, job.sub_cluster, hosts, job.job_id)
+        of_job = {name: config for name, config in sub_cluster.job_metrics.items() if name in sent}
+        offered = {**of_job, **sub_cluster.metrics}
         groups: dict[tuple[int, str], list[_JobQuery]] = {}
-        for name, config in sub_cluster.metrics.items():
+        for name, config in offered.items():
             if metrics is None or name in metrics:
                 questions = groups.setdefault((config.timestep_s, "" if at_once else name), [])
                 questions += _build_job_queries(
                     job, config, delivered_scopes(config.scope, scopes_of(config)), sub_cluster
                 )
-        data: JobData = {name: {} for name in sub_cluster.metrics}
+        data: JobData = {name: {} for name in offered}
         unreachable: dict[str, str] = {}
         faults: dict[str, str] = {}
         series = sum(count_series([query.query.query for query in questions]) for questions in groups.values())
@@ -234,12 +238,14 @@ def _coarse_first(scope: Scope) -> int:
 
 
 def build_queries(
-    config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster
+    config: MetricConfig, scope: Scope, resource: Resource, sub_cluster: SubCluster, *, job_id: int = 0
 ) -> list[_LabelledQuery]:
-    """The queries for one host of a job, restricted to the hardware that the job has there."""
+    """The queries for one host of a job, restricted to the hardware that the job has there, or to the job itself."""
     native = config.scope
     if native is Scope.NODE:
-        return [_LabelledQuery(_build_query(config, resource.hostname), (None,))]
+        whole = _build_query(config, resource.hostname)
+        of_job = replace(whole, type=JOB_TYPE, type_ids=(str(job_id),))
+        return [_LabelledQuery(of_job if is_job_metric(config) else whole, (None,))]
     if native is Scope.ACCELERATOR:
         ids = resource.accelerators
         if not ids:
@@ -317,7 +323,7 @@ def _build_job_queries(
         _JobQuery(config, scope, want)
         for scope in scopes
         for resource in job.resources
-        for want in build_queries(config, scope, resource, sub_cluster)
+        for want in build_queries(config, scope, resource, sub_cluster, job_id=job.job_id)
     ]
 
 

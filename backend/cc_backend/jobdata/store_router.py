@@ -51,6 +51,12 @@ class StoreRouter:
         store = self.external_store(cluster, sub_cluster)
         return "" if store is None else store.fault
 
+    def metrics_of_job(self, cluster: str, sub_cluster: str, hosts: Sequence[str], job_id: int) -> frozenset[str]:
+        """The metrics that hosts sent of this one job; of an external store none is known."""
+        if self.external_store(cluster, sub_cluster) is not None:
+            return frozenset()
+        return self._internal.metrics_of_job(cluster, hosts, job_id)
+
     def held_range_s(self, cluster: str, sub_cluster: str, timestep_s: int) -> tuple[int, int] | None:
         """First and last time (Unix seconds) of which the store in charge can have samples; None if it is external."""
         return self._internal.held_range_s(timestep_s) if self.external_store(cluster, sub_cluster) is None else None

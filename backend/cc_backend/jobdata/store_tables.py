@@ -13,7 +13,8 @@ _DEFAULT_KIND = ""
 def build_metric_table(clusters: ClusterRegistry) -> MetricTable:
     """The metrics of which the store accepts samples, by cluster."""
     return {
-        name: {metric: _metric_spec(config) for metric, config in clusters[name].metrics.items()} for name in clusters
+        name: {metric: _metric_spec(config) for metric, config in clusters[name].all_metrics.items()}
+        for name in clusters
     }
 
 
@@ -54,10 +55,10 @@ def _held_specs(clusters: ClusterRegistry, held: Iterable[HostsInUse]) -> dict[s
             continue
         for host in sorted(group.hosts):
             known = clusters[group.cluster].find_sub_cluster(host) if group.cluster in clusters else None
-            present = {} if known is None else known.metrics
+            present = {} if known is None else known.all_metrics
             if known is None or not started.metrics.keys() <= present.keys():
                 before = found.setdefault(group.cluster, {}).get(host, {})
-                specs = {name: _metric_spec(config) for name, config in {**started.metrics, **present}.items()}
+                specs = {name: _metric_spec(config) for name, config in {**started.all_metrics, **present}.items()}
                 found[group.cluster][host] = {**before, **specs}
     return found
 
@@ -74,8 +75,8 @@ def _add_held_hosts(
         return ClusterHosts(kind_of, subcluster_metrics=held_metrics)
     if known is None:
         known = ClusterHosts({}, default_subcluster=_DEFAULT_KIND)  # no host is listed, so every other one is taken
-    kinds = {name: sub_cluster.metrics for name, sub_cluster in clusters[cluster].sub_clusters.items()}
-    kinds.setdefault(_DEFAULT_KIND, clusters[cluster].metrics)
+    kinds = {name: sub_cluster.all_metrics for name, sub_cluster in clusters[cluster].sub_clusters.items()}
+    kinds.setdefault(_DEFAULT_KIND, clusters[cluster].all_metrics)
     own = {
         name: {metric: _metric_spec(config) for metric, config in configs.items()} for name, configs in kinds.items()
     }
@@ -86,14 +87,14 @@ def _cluster_nodes(cluster: Cluster) -> ClusterHosts:
     hosts: dict[str, str] = {}
     rest: str | None = None
     metrics: dict[str, MetricSpecs] = {}
-    whole = {name: _metric_spec(config) for name, config in cluster.metrics.items()}
+    whole = {name: _metric_spec(config) for name, config in cluster.all_metrics.items()}
     for name, sub_cluster in cluster.sub_clusters.items():
         if sub_cluster.is_catch_all:
             rest = rest or name
         else:
             for host in sub_cluster.hosts:
                 hosts.setdefault(host, name)
-        own = {metric: _metric_spec(config) for metric, config in sub_cluster.metrics.items()}
+        own = {metric: _metric_spec(config) for metric, config in sub_cluster.all_metrics.items()}
         if own != whole:
             metrics[name] = own
     return ClusterHosts(hosts, rest, metrics)

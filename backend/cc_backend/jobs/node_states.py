@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import peewee
 
-from cc_backend.clusters import ClusterRegistry
+from cc_backend.clusters import ClusterRegistry, is_job_metric
 from cc_backend.db.database import Database
 from cc_backend.db.fields import stored_integer, stored_strings
 from cc_backend.errors import InvalidInput
@@ -161,7 +161,9 @@ class NodeStates:
             except InvalidInput:
                 rejected.append(node.hostname)
                 continue
-            state = _state_columns(node, report.cluster, sub_cluster.metrics, health_of)
+            # nodes without jobs send no metrics of jobs
+            expected = [name for name, config in sub_cluster.metrics.items() if not is_job_metric(config)]
+            state = _state_columns(node, report.cluster, expected, health_of)
             rows.append(_NodeRecord(node.hostname, sub_cluster.name, state))
         self._store(report.cluster, rows, now_s)
         if rejected:

@@ -206,7 +206,8 @@ class FootprintRefresher:
             sub_cluster = self._clusters.sub_cluster_of_job(job)
         except NotFound:  # its subcluster is unknown
             return None
-        wanted = {*sub_cluster.footprint_metrics, *judged_metrics(sub_cluster.metrics)}
+        wanted = {name for name, config in sub_cluster.all_metrics.items() if config.footprint}
+        wanted |= judged_metrics(sub_cluster.metrics).keys()
         data = self._metric_data.read_from_store(
             job, sorted(wanted), lambda metric: judged_scopes(job, metric), now_s=now_s, limits=VIEW_LIMITS
         )

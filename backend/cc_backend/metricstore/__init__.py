@@ -28,6 +28,7 @@ from cc_backend.metricstore.gaps.reasons import (
 from cc_backend.metricstore.ingest.host_config import ClusterHosts, HostTable, MetricSpecs
 from cc_backend.metricstore.ingest.native_reader import HAS_NATIVE
 from cc_backend.metricstore.model import (
+    JOB_TYPE,
     QUIET_REASONS,
     BoolArray,
     HostHealth,
@@ -56,6 +57,7 @@ from cc_backend.metricstore.store import MetricStore
 __all__ = (
     "GRACE_SLOTS",
     "HAS_NATIVE",
+    "JOB_TYPE",
     "MIN_GAP_SLOTS",
     "NO_GAPS",
     "QUIET_REASONS",

@@ -389,6 +389,12 @@ class MetricStore:
         with self._memory:
             return sorted(self._table.clusters.get(cluster, ()))
 
+    def metrics_of_job(self, cluster: str, hosts: Iterable[str], job_id: int) -> frozenset[str]:
+        """The metrics of which the hosts have series of one job, with `type=job` and its id."""
+        with self._memory:
+            found = (self._table.host(cluster, name) for name in hosts)
+            return frozenset(metric for host in found if host for metric in host.metrics_of_job(str(job_id)))
+
     def host_health(self, cluster: str, host: str, metrics: Iterable[str], *, now_s: int) -> HostHealth:
         """Which of the expected metrics of a host arrive."""
         with self._memory:

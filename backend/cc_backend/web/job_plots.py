@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from cc_backend.clusters import is_job_metric, metrics_beside
 from cc_backend.clusters.model import MetricConfig, SubCluster
+from cc_backend.insight.configured_units import conversion_factor
 from cc_backend.insight.curve_maths import Values
 from cc_backend.insight.footprint import FootprintValue
 from cc_backend.insight.job_curves import JobCurveSet, MetricCurves
@@ -115,7 +117,8 @@ def build_plot(
     """
     scope = choose_scope(curves.data.get(config.name, {}), wanted) or Scope.NODE
     found = curves.get(config.name, scope) or MetricCurves(JobMetric(config.unit, config.timestep_s))
-    factor, unit = readable_unit(found.metric.unit, found.maximum or config.peak)
+    beside = _mean_beside(config, curves)
+    factor, unit = readable_unit(found.metric.unit, beside or found.maximum or config.peak)
     thresholds = Thresholds.from_config(config, factor * scope_factor(job, config, scope, sub_cluster))
     scale_or_none = thresholds if thresholds.normal > 0 else None
     value = found.statistic(config.footprint) if config.footprint else None
@@ -144,7 +147,9 @@ def build_plot(
         unit=unit,
         level=level,
         level_text=level.word if level else "",
-        scope_text=_scope_text(figure, scope),
+        scope_text=_own_and_node_text(job, None if beside is None else beside * factor, unit)
+        if is_job_metric(config)
+        else _scope_text(figure, scope),
         figure=figure,
         svg=draw_curves(figure, labels, _alternative_text(figure, job, scope), length_s=length_s)
         if draw
@@ -154,6 +159,22 @@ def build_plot(
         measured=figure.measured,
         outlier_level=outlier_level(figure),
     )
+
+
+def _mean_beside(config: MetricConfig, curves: JobCurveSet) -> float | None:
+    """The mean of whole nodes that a metric of the job alone compares with, in the unit of that one."""
+    beside = (curves.get(name) for name in metrics_beside(config.name))
+    node = next((found for found in beside if found is not None and found.mean is not None), None)
+    if node is None or node.mean is None or not is_job_metric(config):
+        return None
+    return node.mean * conversion_factor(node.metric.unit, config.unit)
+
+
+def _own_and_node_text(job: Job, mean_of_nodes: float | None, unit: str) -> str:
+    """What a plot of the job alone is of, and the mean of whole nodes, with all jobs on them."""
+    if mean_of_nodes is None:
+        return "this job"
+    return f"this job; {'the' if job.num_nodes == 1 else 'each'} node {format_number(mean_of_nodes)} {unit}".rstrip()
 
 
 def _scope_text(figure: SeriesFigure, scope: Scope) -> str:

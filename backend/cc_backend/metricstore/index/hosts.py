@@ -147,6 +147,11 @@ class Host:
         extra = (self._unplaced or {}).values()
         return [sid for parts in extra for part, sid in parts.items() if part.type == JOB_TYPE]
 
+    def metrics_of_job(self, job_id: str) -> list[str]:
+        """The metrics of which the host has a series of this job."""
+        part = HostPart(JOB_TYPE, job_id)
+        return [metric for metric, parts in (self._unplaced or {}).items() if part in parts]
+
     def sids_by_part(self, metric: str) -> dict[HostPart, int]:
         """The series of a metric by part, the host's own copy; empty if there are none."""
         sids = self._sids

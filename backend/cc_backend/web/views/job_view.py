@@ -15,7 +15,7 @@ from flask import Response, render_template, request, url_for
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.row_rules import row_rule_for
-from cc_backend.clusters import MetricConfig, SubCluster
+from cc_backend.clusters import MetricConfig, SubCluster, with_measured_job_metrics
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.http.guard import current_caller
 from cc_backend.insight.assessment import find_outlier_nodes, judged_scopes, stored_assessment
@@ -53,7 +53,7 @@ def show_job(job_id: int) -> Response:
     services, caller = current_services(), current_caller()
     found, sub_cluster, metrics = _require_job(services, caller, job_id)
     options = _parse_options(found, sub_cluster, metrics)
-    data, note = _read_samples(services, found, metrics, options.scope)
+    data, note = _read_samples(services, found, {**sub_cluster.job_metrics, **metrics}, options.scope)
     curves = JobCurveSet(data)
     if note:  # unreadable samples cannot be judged again
         gaps, assessment = NO_GAPS, stored_assessment(found, services.judge.find_sub_cluster(found))
@@ -66,7 +66,7 @@ def show_job(job_id: int) -> Response:
         curves,
         assessment,
         sub_cluster,
-        metrics,
+        with_measured_job_metrics(metrics, sub_cluster.job_metrics, data),
         options=options,
         zone=None,
         now_s=services.now_s(),
@@ -104,11 +104,12 @@ def send_plots(job_id: int) -> Response:
     services, caller = current_services(), current_caller()
     found, sub_cluster, metrics = _require_job(services, caller, job_id)
     options = _parse_options(found, sub_cluster, metrics)
-    samples, note = _read_samples(services, found, metrics, options.scope)
+    samples, note = _read_samples(services, found, {**sub_cluster.job_metrics, **metrics}, options.scope)
+    shown = with_measured_job_metrics(metrics, sub_cluster.job_metrics, samples)
     labels, _ = axis_labels(found, samples, None, clock=options.clock)
     curves = JobCurveSet(samples)
     outliers = find_outlier_nodes(found, curves, services.judge.find_sub_cluster(found))
-    plots = build_plots(found, curves, sub_cluster, metrics, options, labels=labels, draw=False, outliers=outliers)
+    plots = build_plots(found, curves, sub_cluster, shown, options, labels=labels, draw=False, outliers=outliers)
     form = request.accept_mimetypes.best_match((JSON, plots_binary.MEDIA_TYPE), JSON)
     if form == plots_binary.MEDIA_TYPE:
         block = plots_binary.CurveBlock()
@@ -132,10 +133,11 @@ def show_series(job_id: int, metric: str) -> Response:
     """One plot as a table of at most 120 rows, or all its samples as CSV (`?as=csv`)."""
     services, caller = current_services(), current_caller()
     found, sub_cluster, metrics = _require_job(services, caller, job_id)
-    if metric not in metrics:
+    config = metrics.get(metric) or sub_cluster.job_metrics.get(metric)
+    if config is None:
         raise NotFound(f"there is no metric '{metric}' on this kind of node")
     options = _parse_options(found, sub_cluster, metrics)
-    samples, _ = _read_samples(services, found, {metric: metrics[metric]}, options.scope)
+    samples, _ = _read_samples(services, found, {metric: config}, options.scope)
     table = build_plot_table(JobCurveSet(samples), metric, options.scope)
     if table is None:
         raise NotFound(f"'{metric}' was not measured for this job")

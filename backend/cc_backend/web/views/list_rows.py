@@ -43,7 +43,7 @@ def sub_cluster_with_archived_metrics(services: Services, job: Job) -> SubCluste
         return known or measured_sub_cluster(job)
     try:
         recorded = services.archive.load_meta(JobKey(job.cluster, job.job_id, job.start_time)).statistics or {}
-        if known is not None and recorded.keys() <= known.metrics.keys():
+        if known is not None and recorded.keys() <= known.all_metrics.keys():
             return known
         data = services.metric_data.read_samples(
             job, None, list(Scope), now_s=services.now_s(), limits=VIEW_LIMITS
