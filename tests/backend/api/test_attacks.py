@@ -1,10 +1,16 @@
 """Requests that mean harm or nonsense: each must be refused or be without effect, never a 500."""
 
+import shutil
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from cc_backend.api.job_list_query import PARAMETERS
+from cc_backend.api.job_statistics import STATISTICS_PARAMETERS
 
 INJECTIONS = ["' OR '1'='1", "tern'; DROP TABLE job; --", "%", "_", "tern\x00", "../../etc/passwd", "💥", "a" * 5000]
 
@@ -76,6 +82,35 @@ def test_a_browser_on_another_site_cannot_post_even_where_nothing_is(site: Any) 
 def test_a_thousand_levels_of_json_are_400(site: Any) -> None:
     for body in (b'{"metaData":' * 1000, b"[" * 100_000, b'{"a":"' + b"\\" * 100_000):
         assert site.client.post("/api/jobs/start_job/", data=body, headers=site.headers()).status_code == 400
+
+
+NONSENSE = ("%", "\x00", "\ud800", "9223372036854775807", str(2**63), "1")
+
+
+@pytest.fixture
+def both(site: Any, site_of: Any, postgres_database_url: str, tmp_path: Path) -> tuple[Any, Any]:
+    """The same jobs on SQLite and on PostgreSQL."""
+    (tmp_path / "second").mkdir()
+    shutil.copytree(tmp_path / "job-archive", tmp_path / "second-archive")
+    folders = {"archive": {"path": "second-archive"}, "metric-store": {"wal": {"directory": "second"}}}
+    other = site_of(settings={"main": {"db": postgres_database_url}, **folders})
+    for each in (site, other):
+        for number in (1, 2, 3):
+            tags = [{"type": "a", "name": "b"}] if number == 1 else []
+            each.start_job(jobId=number, user="%" if number == 2 else "kmeyer", numHwthreads=number, tags=tags)
+    return site, other
+
+
+def test_nonsense_in_a_parameter_is_refused_or_finds_the_same_jobs_on_both_databases(both: tuple[Any, Any]) -> None:
+    paths = [("/api/jobs/", name) for name in PARAMETERS]
+    paths += [("/api/jobs/statistics/", name) for name in STATISTICS_PARAMETERS]
+    for path, name in paths:
+        for text in NONSENSE:
+            query = urlencode({name: text}, errors="surrogatepass")
+            answers = [each.client.get(f"{path}?{query}", headers=each.headers()) for each in both]
+            first, second = ((answer.status_code, answer.get_json()) for answer in answers)
+            assert first == second, query
+            assert first[0] == 200 or (400 <= first[0] < 500 and first[1]["code"]), query
 
 
 KEYS = st.sampled_from(["jobId", "cluster", "resources", "hostname", "startTime", "stopTime", "tags", "nodes"])
