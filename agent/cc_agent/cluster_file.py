@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from cc_agent.collectors.base import MetricDescription, RawSeries
 from cc_agent.collectors.memstat import parse_meminfo
-from cc_agent.collectors.registry import collector_intervals_s, make_collectors
+from cc_agent.collectors.registry import make_collectors, metric_intervals_s
+from cc_agent.derived import derived_descriptions
 from cc_agent.errors import NotAvailableError
 from cc_agent.metric_defaults import MachineSizes, metric_entry
 from cc_agent.settings import AgentConfiguration
@@ -134,8 +135,8 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Tu
 
     Those of single jobs are left out: a cluster description has no such scope.
     """
-    available: List[Tuple[MetricDescription, int]] = []
-    own_intervals_s = collector_intervals_s(configuration.settings.collectors)
+    found: List[Tuple[str, MetricDescription, int]] = []
+    own_intervals_s = metric_intervals_s(configuration.settings.collectors)
     for collector in make_collectors(configuration.settings.collectors, root):
         try:
             collector.open()
@@ -144,7 +145,14 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Tu
         finally:
             collector.close()
         interval_s = reading_interval_s(own_intervals_s.get(collector.name, 0.0), configuration.interval_s)
-        available += [(metric, int(interval_s)) for metric in collector.metrics if metric.scope != "job"]
+        found += [(collector.name, metric, int(interval_s)) for metric in collector.metrics if metric.scope != "job"]
+    available = [(metric, interval_s) for _, metric, interval_s in found]
+    by_collector: Dict[str, Set[str]] = {}
+    for name, metric, _ in found:
+        by_collector.setdefault(name, set()).add(metric.name)
+    intervals_s = {name: interval_s for name, _, interval_s in found}
+    for metric, collectors in derived_descriptions(by_collector):
+        available.append((metric, max(intervals_s[name] for name in collectors)))
     return available
 
 

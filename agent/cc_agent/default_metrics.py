@@ -6,6 +6,14 @@ from typing import Any, Dict
 
 DEFAULT_INTERVAL_S = 60.0
 
+_BYTE_RATES = [
+    "net_bw", "eth_read_bw", "eth_write_bw", "ic_read_bw", "ic_write_bw", "file_bw", "disk_read_bw", "disk_write_bw",
+    "lustre_read_bw", "lustre_write_bw", "nfsio_nfsread_bw", "nfsio_nfswrite_bw",
+]  # fmt: skip
+_INPUTS_OF_DERIVED_METRICS = (
+    "ib_recv_bw", "ib_xmit_bw", "ib_recv_pkts_bw", "ib_xmit_pkts_bw", "roce_recv_bw", "roce_xmit_bw",
+)  # fmt: skip
+
 
 def default_collectors() -> Dict[str, Any]:
     """The value of `collectors` if a configuration has none."""
@@ -20,6 +28,15 @@ def default_collectors() -> Dict[str, Any]:
         },
         "iostat": {"include_metrics": ["disk_read_bw", "disk_write_bw", "disk_read_iops", "disk_write_iops"]},
         "diskstat": {"include_metrics": ["part_max_used"]},
+        "ibstat": {"send_abs_values": False, "send_derived_values": True},
+        "lustrestat": {
+            "include_metrics": ["lustre_read_bw", "lustre_write_bw", "lustre_open_rate", "lustre_close_rate"]
+        },
+        "nfsiostat": {
+            "send_abs_values": False,
+            "send_derived_values": True,
+            "include_metrics": ["nfsio_nfsread_bw", "nfsio_nfswrite_bw"],
+        },
         "pressure": {"include_metrics": ["psi_memory_some", "psi_io_some"]},
         "vmstat": {"include_metrics": ["vm_major_faults", "vm_oom_kills"]},
         "slurm_cgroup": {"include_metrics": ["job_mem_used", "job_mem_limit", "job_cpu_used", "job_oom_kills"]},
@@ -30,10 +47,11 @@ def default_router() -> Dict[str, Any]:
     """The value of `router` if a configuration has none."""
     return {
         "process_messages": {
+            "drop_messages": list(_INPUTS_OF_DERIVED_METRICS),
             "rename_messages": {"load_one": "cpu_load"},
             "change_unit_prefix": {
                 "name == 'mem_used'": "G",
-                "name in ['net_bw', 'eth_read_bw', 'eth_write_bw', 'disk_read_bw', 'disk_write_bw']": "M",
+                f"name in {_BYTE_RATES}": "M",
             },
         }
     }

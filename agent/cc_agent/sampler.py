@@ -8,6 +8,7 @@ from functools import partial
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from cc_agent.collectors.base import Collector, Reading, Tick
+from cc_agent.derived import DerivedMetrics
 from cc_agent.errors import NotAvailableError, NotPresentError
 from cc_agent.tick_schedule import reading_interval_s
 from cc_common.deadline import DeadlineCalls
@@ -81,6 +82,11 @@ class CircuitBreaker:
         else:
             self._open = True
         return self._open
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the machine does not have the source."""
+        return self._absent
 
     def interval_s(self, tick_interval_s: float) -> float:
         """Seconds between readings: a multiple of those between ticks."""
@@ -175,6 +181,7 @@ class Sampler:
             for collector in collectors
         ]
         self._monotonic = monotonic
+        self._derived = DerivedMetrics(collectors)
         self._calls = DeadlineCalls("collectors", MAX_READING_S, max_blocked=len(self._breakers))
         self._blocked_since_s: Dict[str, float] = {}
 
@@ -199,14 +206,15 @@ class Sampler:
             self._under_deadline(breaker, partial(breaker.open, self._monotonic(), interval_s), interval_s)
 
     def sample(self, time_s: int, interval_s: float) -> List[Reading]:
-        """The readings of all collectors that return in time, for samples with the time `time_s`."""
+        """The readings of all collectors that return in time, and derived ones, for samples with the time `time_s`."""
         readings: List[Reading] = []
         for breaker in self._breakers:
             if not breaker.is_due(time_s, interval_s):
                 continue
             tick = Tick(time_s, self._monotonic(), breaker.interval_s(interval_s))
             readings += self._under_deadline(breaker, partial(breaker.read, tick), interval_s) or []
-        return readings
+        absent = [breaker.collector.name for breaker in self._breakers if breaker.is_absent]
+        return self._derived.extend(readings, absent)
 
     def _under_deadline(self, breaker: CircuitBreaker, work: Callable[[], T], interval_s: float) -> Optional[T]:
         name = breaker.collector.name

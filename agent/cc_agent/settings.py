@@ -23,6 +23,8 @@ BUILT_IN = "built-in defaults"
 
 _LEGACY = {
     "router.normalize_metrics": "is no longer known; write normalize_units instead",
+    "collectors.lustrestat.send_all_metrics": "is no longer known; choose with include_metrics and exclude_metrics",
+    "collectors.ipmistat.send_*": "is no longer known; sensors have values only",
     **{f"router.process_messages.{key}": advice for key, advice in FIELD_RULES.items()},
     **{f"collectors.{name}": "this collector is not supported yet and left out" for name in UNSUPPORTED_COLLECTORS},
 }

@@ -188,6 +188,11 @@ def test_what_is_not_supported_yet_is_said(tmp_path: Path) -> None:
     assert len(configuration.warnings) == 3
 
 
+def test_options_that_collectors_had_once_are_warned_of(tmp_path: Path) -> None:
+    configuration = _configure(tmp_path, {"collectors": {"lustrestat": {"send_all_metrics": True}}})
+    assert [warning for warning in configuration.warnings if "lustrestat.send_all_metrics" in warning]
+
+
 @pytest.mark.parametrize("cluster", ["alex", "fritz"])
 def test_production_configurations_load_unchanged(shared_fixtures: Path, cluster: str) -> None:
     configuration = load_configuration(

@@ -14,6 +14,7 @@ MAX_RATE_INTERVALS = 2.5
 """Maximum length of a rate in intervals; after a longer pause no rate is sent."""
 
 _CHUNK_BYTES = 65536
+_ATTRIBUTE_BYTES = 4096
 _FILE_LIMIT_BYTES = 16 * 1024 * 1024
 
 
@@ -180,6 +181,12 @@ class KernelFile:
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         return self._read_all()
 
+    def read_attribute(self) -> bytes:
+        """The content of a file in /sys, a page at most; in one call, so that the kernel computes it once. OSError."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(self._descriptor, _ATTRIBUTE_BYTES, 0)
+
     def _read_all(self) -> bytes:
         content = os.pread(self._descriptor, _CHUNK_BYTES, 0)
         # Kernel sequence files return about a page per call, so only an empty read means the end.
@@ -208,6 +215,15 @@ def read_required(file: KernelFile, advice: str) -> bytes:
     if not content.strip():
         raise NotAvailableError(f"{file.path} is empty", advice)
     return content
+
+
+def read_integer(file: KernelFile) -> Optional[int]:
+    """The integer in a file in /sys; None if it has none, or cannot be read now."""
+    try:
+        return int(file.read_attribute())
+    except (OSError, ValueError):
+        file.close()
+        return None
 
 
 class RateClock:

@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from cc_agent.collectors.base import Collector
+from cc_agent.collectors.commands import BackgroundOptions
+from cc_agent.collectors.cpufreq import CpufreqCollector, CpufreqCpuinfoCollector, CpufreqCpuinfoOptions, CpufreqOptions
 from cc_agent.collectors.cpustat import CpustatCollector, CpustatOptions
 from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions
+from cc_agent.collectors.gpfs import GpfsCollector, GpfsOptions
+from cc_agent.collectors.ibstat import IbstatCollector, IbstatOptions
 from cc_agent.collectors.iostat import IostatCollector, IostatOptions
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
+from cc_agent.collectors.lustrestat import LustrestatCollector, LustrestatOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
 from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
+from cc_agent.collectors.nfsiostat import NfsiostatCollector, NfsiostatOptions
+from cc_agent.collectors.nfsstat import NfsstatOptions, make_nfs3stat, make_nfs4stat
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
 from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
+from cc_agent.collectors.tempstat import TempstatCollector, TempstatOptions
 from cc_agent.collectors.vmstat import VmstatCollector, VmstatOptions
 from cc_common.errors import SettingsError
 from cc_common.nearest_name import did_you_mean
@@ -26,23 +34,14 @@ from cc_common.settings import section
 UNSUPPORTED_COLLECTORS = (
     "beegfs_meta",
     "beegfs_storage",
-    "cpufreq",
-    "cpufreq_cpuinfo",
     "customcmd",
-    "gpfs",
-    "ibstat",
     "ipmistat",
     "likwid",
-    "lustrestat",
-    "nfs3stat",
-    "nfs4stat",
-    "nfsiostat",
     "nvidia",
     "rapl",
     "rocm_smi",
     "self",
     "smartmon",
-    "tempstat",
     "topprocs",
 )
 """Collectors of cc-metric-collector that this version does not support; configurations may name them."""
@@ -73,6 +72,29 @@ class CollectorsSettings:
     slurm_cgroup: Optional[SlurmCgroupOptions] = section(
         SlurmCgroupOptions, "What each job of Slurm uses of the node.", key="slurm_cgroup", optional=True
     )
+    cpufreq: Optional[CpufreqOptions] = section(
+        CpufreqOptions, "Clock of the cores, from the frequency driver.", key="cpufreq", optional=True
+    )
+    cpufreq_cpuinfo: Optional[CpufreqCpuinfoOptions] = section(
+        CpufreqCpuinfoOptions, "Clock of the cores, from /proc/cpuinfo.", key="cpufreq_cpuinfo", optional=True
+    )
+    tempstat: Optional[TempstatOptions] = section(TempstatOptions, "Temperatures.", key="tempstat", optional=True)
+    ibstat: Optional[IbstatOptions] = section(
+        IbstatOptions, "Traffic and state of InfiniBand, Omni-Path and RoCE.", key="ibstat", optional=True
+    )
+    nfs3stat: Optional[NfsstatOptions] = section(
+        NfsstatOptions, "Calls of NFS version 3.", key="nfs3stat", optional=True
+    )
+    nfs4stat: Optional[NfsstatOptions] = section(
+        NfsstatOptions, "Calls of NFS version 4.", key="nfs4stat", optional=True
+    )
+    nfsiostat: Optional[NfsiostatOptions] = section(
+        NfsiostatOptions, "Traffic of mounted NFS file systems.", key="nfsiostat", optional=True
+    )
+    lustrestat: Optional[LustrestatOptions] = section(
+        LustrestatOptions, "Traffic of mounted Lustre file systems.", key="lustrestat", optional=True
+    )
+    gpfs: Optional[GpfsOptions] = section(GpfsOptions, "Traffic of GPFS file systems.", key="gpfs", optional=True)
 
 
 _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
@@ -87,6 +109,15 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("pressure", PressureCollector),
     ("vmstat", VmstatCollector),
     ("slurm_cgroup", SlurmCgroupCollector),
+    ("cpufreq", CpufreqCollector),
+    ("cpufreq_cpuinfo", CpufreqCpuinfoCollector),
+    ("tempstat", TempstatCollector),
+    ("ibstat", IbstatCollector),
+    ("nfs3stat", make_nfs3stat),
+    ("nfs4stat", make_nfs4stat),
+    ("nfsiostat", NfsiostatCollector),
+    ("lustrestat", LustrestatCollector),
+    ("gpfs", GpfsCollector),
 )
 
 
@@ -115,7 +146,16 @@ def make_collectors(settings: CollectorsSettings, root: Path = Path("/")) -> Lis
     return made
 
 
-def collector_intervals_s(settings: CollectorsSettings) -> Dict[str, float]:
-    """Seconds between readings by the name of a collector, for those that are not read at every tick."""
+def metric_intervals_s(settings: CollectorsSettings) -> Dict[str, float]:
+    """Seconds between samples by the name of a collector, for those that have an interval of their own."""
     chosen = {name: getattr(settings, name) for name, _ in _MAKERS}
     return {name: options.interval_s for name, options in chosen.items() if options is not None and options.interval_s}
+
+
+def collector_intervals_s(settings: CollectorsSettings) -> Dict[str, float]:
+    """Seconds between readings by the name of a collector, for those that are not read at every tick.
+
+    Those that read in the background are asked at every tick, so that what they found is not sent an interval late.
+    """
+    background = {name for name, _ in _MAKERS if isinstance(getattr(settings, name), BackgroundOptions)}
+    return {name: seconds for name, seconds in metric_intervals_s(settings).items() if name not in background}
