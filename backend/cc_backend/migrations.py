@@ -19,9 +19,11 @@ from cc_backend.db.database_backup import back_up
 from cc_backend.db.removed_ids import removed_id_statements
 from cc_backend.errors import BackendError, Unavailable
 from cc_backend.jobs import tables as job_tables
-from cc_backend.jobs.job_changes import change_log_statements
+from cc_backend.jobs.job_changes import change_log_statements, script_log_statements
 from cc_backend.jobs.job_columns import WATCHED_COLUMNS
 from cc_backend.jobs.node_state_times import TIME_COLUMNS, recompute_state_times
+from cc_backend.jobs.script_search import create_script_index
+from cc_backend.jobs.tables import JobRow, ScriptProgressRow
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +196,17 @@ def _keep_removed_ids(database: Database) -> None:
             database.run_sql(statement)
 
 
+def _add_script_search(database: Database) -> None:
+    """Job scripts can be searched; those of existing jobs are read in the background."""
+    for model in (job_tables.ScriptRow, job_tables.JobScriptRow, job_tables.ScriptProgressRow):
+        peewee.SchemaManager(model, database).create_all(safe=True)
+    create_script_index(database)
+    for statement in script_log_statements(database.dialect):
+        database.run_sql(statement)
+    newest = JobRow.select(peewee.fn.MAX(JobRow.id)).scalar(database)
+    ScriptProgressRow.insert(unread_below=0 if newest is None else newest + 1).execute(database)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -209,6 +222,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _add_node_state_times,
     _remember_rejected_tags,
     _keep_removed_ids,
+    _add_script_search,
 )
 
 LATEST_VERSION = len(_UPGRADES)

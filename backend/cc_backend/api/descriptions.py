@@ -50,6 +50,7 @@ _OF_JOBS: Mapping[str, tuple[Schema, str]] = {
     "jobId": (INTEGER, "any of these ids of the scheduler"),
     "arrayJobId": (INTEGER, "the id of an array"),
     "jobName": (TEXT, "a part of the name of the job"),
+    "script": ({**TEXT, "minLength": 3}, "a part of the job script"),
     "node": (TEXT, "hosts or host lists"),
     "nodeMatch": ({"type": "string", "enum": ["eq", "contains"]}, "whether node is a whole name or a part of one"),
     "page": (_POSITIVE, "the page, from 1"),

@@ -83,7 +83,7 @@ class _Context(peewee.Context):
 
     def literal(self, keyword: str) -> Any:
         """The context with a part of the SQL added."""
-        if keyword == " WITHOUT ROWID":
+        if keyword in (" WITHOUT ROWID", "AUTOINCREMENT"):
             return self
         return super().literal(keyword.replace("?", "%s"))
 

@@ -18,6 +18,7 @@ from cc_backend.jobs.filters import (
     TextMatch,
     TextOperator,
     prefix_ranges,
+    script_part,
 )
 from cc_backend.jobs.job_columns import Array, JobColumns
 from cc_backend.jobs.restricted_metrics import HiddenValues, footprint_metric
@@ -27,6 +28,8 @@ from cc_common.error_codes import ErrorCode
 
 _BATCH = 900  # variables in a statement
 _ROWS = 20_000
+_MAX_SCRIPTS_READ = 1000
+"""Scripts of a caller that are read one by one: the time of a search in all of them would tell of those of others."""
 _MAX_DIGITS = 19  # of a number of 64 bits
 _TEXT_FIELDS = {
     "user": "user",
@@ -36,6 +39,13 @@ _TEXT_FIELDS = {
     "subCluster": "sub_cluster",
     "partition": "partition",
 }
+
+
+def search_scripts(columns: JobColumns, wanted: JobFilter, row_rule: RowRule) -> None:
+    """Find the scripts that a filter names before the columns are locked, so that nobody waits for a slow search."""
+    if row_rule.all_jobs:
+        for part in wanted.script_parts():
+            columns.script_search.containing(part)
 
 
 class ColumnFilter:
@@ -178,6 +188,8 @@ class ColumnFilter:
         ):
             if part:
                 yield self._with_part(name, part)
+        if wanted.script:
+            yield self._with_script(wanted.script)
         if wanted.interactive is not None:
             yield self._any_of("name", (INTERACTIVE,)) == wanted.interactive
         for match in wanted.texts:
@@ -216,6 +228,8 @@ class ColumnFilter:
     def _text(self, text: str, users: Sequence[str]) -> Array:
         found = self._with_part("name", text) | self._with_part("user", text) | self._with_part("project", text)
         found |= self._on_hosts((text,))
+        if part := script_part(text):
+            found |= self._with_script(part)
         if users:
             found |= self._any_of("user", users)
         if text.isascii() and text.isdigit() and 0 < int(text) <= MAX_ID:
@@ -225,6 +239,23 @@ class ColumnFilter:
                     if low <= np.iinfo(numbers.dtype).max:
                         found |= (numbers >= low) & (numbers <= high)
         return found
+
+    def _with_script(self, part: str) -> Array:
+        """The jobs whose script has this part; of callers who see some jobs only those of these are read, if few."""
+        numbers, search = self.columns.scripts(), self.columns.script_search
+        mine: Array | None = None
+        if not self._row_rule.all_jobs:
+            visible = np.ones(len(numbers), bool)
+            for condition in self._visible():
+                visible &= condition
+            mine = np.unique(numbers[visible])
+        if mine is not None and len(mine) <= _MAX_SCRIPTS_READ:
+            matching = search.among(part, mine[mine > 0].tolist())
+        else:
+            matching = search.containing(part)
+        chosen = np.zeros(1 + max(int(numbers.max(initial=0)), int(matching.max(initial=0))), bool)
+        chosen[matching] = True
+        return np.asarray(chosen[numbers])
 
     def _text_match(self, match: TextMatch) -> Array:
         if match.field == "node":

@@ -13,6 +13,7 @@
 | `verdict` | a level, or `none` for jobs that are not judged; several, also separated by commas, are alternatives |
 | `overdue` | `yes`: jobs that run longer than their time limit allows |
 | `dbId`, `jobId` | several are alternatives |
+| `script` | a part of the job script, three characters or more |
 | `arrayJobId`, `jobName` | the number of an array; a part of the name of the job |
 | `node` | a host or a host list such as `n[01-04]`; with `nodeMatch=contains` a part of a name |
 | `user` | one: a part of the name, or with `userMatch=eq` the whole name; several are alternatives |
@@ -30,6 +31,7 @@ from typing import Any
 
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.filters import FootprintRange, JobFilter
+from cc_backend.jobs.script_search import MIN_PART
 from cc_backend.model import Level
 from cc_common.error_codes import ErrorCode
 from cc_common.errors import HostlistError
@@ -56,6 +58,7 @@ FILTER_NAMES = (
     "jobId",
     "arrayJobId",
     "jobName",
+    "script",
     "node",
     "nodeMatch",
     "user",
@@ -244,6 +247,13 @@ def parse_integer(name: str, text: str) -> int:
     return int(text)
 
 
+def parse_script_part(name: str, text: str) -> str:
+    """A part of a job script that can be searched."""
+    if len(text) < MIN_PART:
+        raise invalid_parameter(f"'{name}' needs at least {MIN_PART} characters, not '{text}'")
+    return text
+
+
 def parse_choice(name: str, text: str, choices: Sequence[str]) -> str:
     """The text if it is one of the choices; raises InvalidInput otherwise."""
     if text not in choices:
@@ -305,4 +315,5 @@ _LISTS: dict[str, tuple[str, Callable[[str, list[str]], Any]]] = {
     "jobId": ("job_ids", lambda name, texts: tuple(parse_integer(name, text) for text in texts)),
     "arrayJobId": ("array_job_id", lambda name, texts: parse_integer(name, texts[0])),
     "jobName": ("name", lambda _, texts: texts[0]),
+    "script": ("script", lambda name, texts: parse_script_part(name, texts[0])),
 }

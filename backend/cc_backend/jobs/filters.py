@@ -9,7 +9,17 @@ import peewee
 
 from cc_backend.errors import InvalidInput, NotAllowed
 from cc_backend.jobs.restricted_metrics import HiddenValues, footprint_metric
-from cc_backend.jobs.tables import NOT_JUDGED, STOP_TIME, FootprintRow, JobHostRow, JobRow, JobTagRow
+from cc_backend.jobs.script_search import MIN_PART
+from cc_backend.jobs.tables import (
+    NOT_JUDGED,
+    STOP_TIME,
+    FootprintRow,
+    JobHostRow,
+    JobRow,
+    JobScriptRow,
+    JobTagRow,
+    ScriptRow,
+)
 from cc_backend.model import MAX_UNLIMITED_RUN_S, MIN_START_S, OVERDUE_GRACE_S, JobState, Level, RowRule
 from cc_common.error_codes import ErrorCode
 
@@ -70,8 +80,9 @@ class JobFilter:
 
     Times and durations are seconds, energy is kWh, ranges are inclusive. `text` matches a part of job name, user name
     or project, a whole host name, and, if it is a number, the start of job and array ids; the jobs of `text_users`
-    match as well. `hosts` are whole names, `*_contains` match a part of a name; the job ran at the time `ran_at_s`,
-    or at some time from `ran_from_s` to `ran_to_s`; `ids` are database ids. `tags` are ids of tags, of which a job has
+    match as well; with three characters, and if it is no number, it also matches a part of the job script, as `script`
+    does. `hosts` are whole names, `*_contains` match a part of a name; the job ran at the time `ran_at_s`, or at some
+    time from `ran_from_s` to `ran_to_s`; `ids` are database ids. `tags` are ids of tags, of which a job has
     one, and None (unlike empty) matches no job; of each group of `all_tags` it has one, of `no_tags` none. In
     `verdicts` None stands for jobs that are not judged. `ended_from_s` excludes running jobs.
     """
@@ -102,6 +113,7 @@ class JobFilter:
     text: str = ""
     text_users: tuple[str, ...] = ()
     name: str = ""
+    script: str = ""
     user_contains: str = ""
     project_contains: str = ""
     hosts: tuple[str, ...] = ()
@@ -120,10 +132,22 @@ class JobFilter:
     overdue: bool = False
     """Only overdue jobs, see `Job.is_overdue`."""
 
+    def script_parts(self) -> tuple[str, ...]:
+        """The texts that are looked for in job scripts."""
+        return tuple(part for part in (self.script, script_part(self.text)) if part)
+
     def ran_windows(self) -> list[tuple[int | None, int | None]]:
         """The spans of time of each of which a job must have run in some part."""
         at, between = (self.ran_at_s, self.ran_at_s), (self.ran_from_s, self.ran_to_s)
         return [window for window in (at, between) if window != (None, None)]
+
+
+def script_part(text: str) -> str:
+    """What of a text that somebody searches is looked for in job scripts; empty if nothing is.
+
+    Numbers are those of jobs, and shorter texts are in nearly every script.
+    """
+    return "" if len(text) < MIN_PART or (text.isascii() and text.isdigit()) else text
 
 
 def visible_condition(row_rule: RowRule) -> Any:
@@ -233,12 +257,19 @@ def _name_conditions(job_filter: JobFilter) -> list[Any]:
     ):
         if text:
             found.append(column.contains(text))
+    if job_filter.script:
+        found.append(_has_script(job_filter.script))
     for key, numbers in ((JobRow.id, job_filter.ids), (JobRow.job_id, job_filter.job_ids)):
         if numbers:
             found.append(key.in_(numbers))
     if job_filter.interactive is not None:
         found.append(JobRow.name == INTERACTIVE if job_filter.interactive else JobRow.name != INTERACTIVE)
     return found
+
+
+def _has_script(part: str) -> Any:
+    scripts = ScriptRow.select(ScriptRow.id).where(ScriptRow.text.contains(part))
+    return JobRow.id.in_(JobScriptRow.select(JobScriptRow.job).where(JobScriptRow.script.in_(scripts)))
 
 
 def _has_tag(tags: tuple[int, ...]) -> Any:
@@ -358,6 +389,8 @@ def _text_condition(text: str, users: tuple[str, ...]) -> Any:
     # contains() escapes the wildcards of LIKE.
     found = JobRow.name.contains(text) | JobRow.user.contains(text) | JobRow.project.contains(text)
     found |= _on_host(JobHostRow.hostname == text)
+    if part := script_part(text):
+        found |= _has_script(part)
     if users:
         found |= JobRow.user.in_(users)
     if text.isascii() and text.isdigit() and 0 < int(text) <= MAX_ID:

@@ -4,7 +4,7 @@
 are removed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import peewee
@@ -72,6 +72,20 @@ def change_log_statements(dialect: Dialect, columns: Sequence[str]) -> list[str]
         "job_change_footprint_update": ("UPDATE ON job_footprint", "NEW.job_id"),
         "job_change_footprint_delete": ("DELETE ON job_footprint", "OLD.job_id"),
     }
+    return _trigger_statements(dialect, events)
+
+
+def script_log_statements(dialect: Dialect) -> list[str]:
+    """The SQL statements that create the triggers for the scripts of jobs."""
+    events = {
+        "job_change_script_insert": ("INSERT ON job_script", "NEW.job_id"),
+        "job_change_script_update": ("UPDATE ON job_script", "NEW.job_id"),
+        "job_change_script_delete": ("DELETE ON job_script", "OLD.job_id"),
+    }
+    return _trigger_statements(dialect, events)
+
+
+def _trigger_statements(dialect: Dialect, events: Mapping[str, tuple[str, str]]) -> list[str]:
     statements = []
     for name, (event, id_) in events.items():
         insert = f"INSERT INTO job_change (job) VALUES ({id_});"  # noqa: S608 constants

@@ -20,7 +20,8 @@ from cc_backend.jobs.damaged_rows import is_finite_number
 from cc_backend.jobs.distinct_texts import DistinctTexts
 from cc_backend.jobs.job_changes import JobChanges
 from cc_backend.jobs.limits import MAX_COUNT, MAX_DURATION_S, MAX_START_S
-from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobRow
+from cc_backend.jobs.script_search import ScriptSearch
+from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobRow, JobScriptRow
 from cc_backend.model import JobState
 
 Array = npt.NDArray[Any]
@@ -48,6 +49,7 @@ _LOADED_AT_ONCE = 50_000
 """Jobs that the first question itself reads: a third of a second."""
 _MAX_FOOTPRINT_KEYS = 16
 _FEW = 64
+_MAX_SCRIPT = 2**31 - 1
 
 
 class _Column:
@@ -92,6 +94,7 @@ class JobColumns:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._changes = JobChanges(database)
+        self.script_search = ScriptSearch(database)
         self._lock = threading.RLock()
         self._clear()
 
@@ -103,11 +106,13 @@ class JobColumns:
         self._columns = {name: _Column(np.int16) for name in (*TEXTS, *INTEGERS)} | {"energy": _Column(np.float64)}
         self.texts = {name: DistinctTexts() for name in TEXTS}
         self._footprints: dict[str, _Column] = {}
+        self._scripts: _Column | None = None
 
     def reset(self) -> None:
         """Forget everything: the file of the database was replaced."""
         with self._lock:
             self._clear()
+            self.script_search.reset()
 
     @contextmanager
     def current(self, *, wait: bool = False) -> Iterator["JobColumns | None"]:
@@ -164,8 +169,9 @@ class JobColumns:
     def maintain(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Read all jobs once, and keep the log of changes short; for a periodic task."""
         self.load(stopping)
-        with self.current():
-            pass
+        with self.current() as columns:
+            if columns is not None:
+                columns.scripts()  # or the first search would wait for it
         self._changes.prune()
 
     # What there is
@@ -222,6 +228,23 @@ class JobColumns:
             self._footprints[key] = column
         return self._footprints[key].values
 
+    def scripts(self) -> Array:
+        """The number of the script of each job, 0 without one."""
+        if self._scripts is None:
+            column = _Column(np.int16)
+            column.extend(np.zeros(len(self), np.int64))
+            self._put_scripts(column)
+            self._scripts = column
+        return self._scripts.values
+
+    def _put_scripts(self, column: _Column, *conditions: Any) -> None:
+        query = JobScriptRow.select(JobScriptRow.job, JobScriptRow.script)
+        cursor: Any = self._database.raw_rows(query.where(*conditions) if conditions else query)
+        while some := cursor.fetchmany(_STEP):
+            jobs, scripts = zip(*some, strict=True)
+            places, known = self._find(_integers(jobs, 2**63 - 1, -1))
+            column.put(places[known], _integers(scripts, _MAX_SCRIPT, 0)[known])
+
     def _put_footprints(self, columns: dict[str, _Column], *conditions: Any) -> None:
         for key, column in columns.items():
             query = FootprintRow.select(FootprintRow.job, FootprintRow.value)
@@ -266,6 +289,10 @@ class JobColumns:
             for column in self._footprints.values():
                 column.put(places, np.full(len(places), np.nan))
             self._put_footprints(self._footprints, FootprintRow.job.in_(ids))
+        if self._scripts is not None and rows:
+            places = self.places(present)
+            self._scripts.put(places, np.zeros(len(places), np.int64))
+            self._put_scripts(self._scripts, JobScriptRow.job.in_(ids))
 
     def _rows(self, query: Any) -> list[tuple[Any, ...]]:
         """All rows of a query as stored, at once: a million one by one take seconds more."""
@@ -282,6 +309,8 @@ class JobColumns:
             self._columns[name].extend(values)
         for column in self._footprints.values():
             column.extend(np.full(len(rows), np.nan))
+        if self._scripts is not None:
+            self._scripts.extend(np.zeros(len(rows), np.int64))
         if rows[0][0] < last_id:  # committed behind a job with a higher id
             self._take(np.argsort(self.ids, kind="stable"))
         elif len(rows) > _FEW:
@@ -294,7 +323,8 @@ class JobColumns:
 
     def _take(self, places: Array) -> None:
         """Keep the jobs at these places, in this order."""
-        for column in (self._ids, *self._columns.values(), *self._footprints.values()):
+        scripts = () if self._scripts is None else (self._scripts,)
+        for column in (self._ids, *self._columns.values(), *self._footprints.values(), *scripts):
             column.take(places)
         self._start_order = None
 

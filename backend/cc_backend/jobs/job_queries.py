@@ -12,7 +12,7 @@ from cc_backend.archive.folders import MAX_JOB_ID
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database, not_storable
 from cc_backend.errors import InvalidInput, NotAllowed, NotFound, TooLarge
-from cc_backend.jobs.column_filters import ColumnFilter
+from cc_backend.jobs.column_filters import ColumnFilter, search_scripts
 from cc_backend.jobs.column_orders import ColumnOrder
 from cc_backend.jobs.filters import (
     MAX_ID,
@@ -98,7 +98,7 @@ class JobQueries:
         if page * items_per_page > MAX_ID:
             raise not_storable()
         hidden = self.hidden_values(row_rule)
-        with self._column_filter(row_rule, now_s, hidden) as by_columns:
+        with self._column_filter(row_rule, now_s, hidden, job_filter) as by_columns:
             if by_columns is not None:
                 found = by_columns.matching(job_filter)
                 is_all = items_per_page == ALL_ON_ONE_PAGE
@@ -134,7 +134,7 @@ class JobQueries:
         The rest is as for `find`. Raises TooLarge if there are more than `max_jobs`.
         """
         hidden = self.hidden_values(row_rule)
-        with self._column_filter(row_rule, now_s, hidden) as by_columns:
+        with self._column_filter(row_rule, now_s, hidden, job_filter) as by_columns:
             if by_columns is not None:
                 found, count = by_columns.matching(job_filter), max_jobs + 1
                 page = ColumnOrder(by_columns).page(found, order, descending=descending, first=0, count=count)
@@ -155,7 +155,7 @@ class JobQueries:
 
     def count(self, job_filter: JobFilter, row_rule: RowRule, *, now_s: int) -> int:
         """Number of visible jobs that match."""
-        with self._column_filter(row_rule, now_s, self.hidden_values(row_rule)) as by_columns:
+        with self._column_filter(row_rule, now_s, self.hidden_values(row_rule), job_filter) as by_columns:
             if by_columns is not None:
                 return by_columns.count(by_columns.matching(job_filter))
         return self._count(visible_and_matching(row_rule, job_filter, now_s, self.hidden_values(row_rule)))
@@ -193,7 +193,7 @@ class JobQueries:
 
     def facets(self, row_rule: RowRule) -> Facets:
         """The clusters, partitions, users and projects of the visible jobs, at most 1000 each."""
-        with self._column_filter(row_rule, 0, None) as by_columns:
+        with self._column_filter(row_rule, 0, None, JobFilter()) as by_columns:
             if by_columns is not None:
                 found = by_columns.matching(JobFilter())
                 lists = (
@@ -224,12 +224,13 @@ class JobQueries:
 
     @contextmanager
     def _column_filter(
-        self, row_rule: RowRule, now_s: int, hidden: HiddenValues | None
+        self, row_rule: RowRule, now_s: int, hidden: HiddenValues | None, wanted: JobFilter
     ) -> Iterator[ColumnFilter | None]:
         """Filters over the columns in memory; None without them, or while they are first read."""
         if self._columns is None:
             yield None
             return
+        search_scripts(self._columns, wanted, row_rule)
         with self._columns.current() as columns:
             if columns is None:
                 yield None
@@ -267,7 +268,7 @@ class JobQueries:
 
     def _count_by(self, wanted: JobFilter, rows: RowRule, now_s: int, *columns: Any) -> dict[tuple[str, ...], int]:
         hidden = self.hidden_values(rows)
-        with self._column_filter(rows, now_s, hidden) as by_columns:
+        with self._column_filter(rows, now_s, hidden, wanted) as by_columns:
             if by_columns is not None:
                 return by_columns.count_by([column.name for column in columns], by_columns.matching(wanted))
         conditions = visible_and_matching(rows, wanted, now_s, hidden)

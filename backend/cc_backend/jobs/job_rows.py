@@ -12,6 +12,7 @@ from cc_backend.db.fields import JSONField
 from cc_backend.db.removed_ids import next_id
 from cc_backend.insight.finding_json import finding_to_json
 from cc_backend.jobs.damaged_rows import is_finite_number, read_columns
+from cc_backend.jobs.job_scripts import link_scripts, script_of
 from cc_backend.jobs.tables import NOT_JUDGED, FootprintRow, JobRow, JobTagRow, TagRow
 from cc_backend.model import Job, JobState, Judgement, Level, Tag
 from cc_common.job_document import resource_document
@@ -131,6 +132,8 @@ def insert_job(database: Database, job: Job) -> int:
     database.execute_many(_INSERT_HOST, [(id_, name) for name in _hostnames(job)])
     if job.footprint:
         database.execute_many(_INSERT_FOOTPRINT, [(id_, key, value) for key, value in job.footprint.items()])
+    if script := script_of(job.meta_data):
+        link_scripts(database, [(id_, script)])
     return id_
 
 
@@ -162,6 +165,7 @@ def insert_jobs(database: Database, jobs: Sequence[Job]) -> Sequence[int]:
     ):
         if rows:
             database.execute_many(statement, rows)
+    link_scripts(database, [(id_, script) for id_, job in numbered if (script := script_of(job.meta_data))])
     return ids
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cc_backend.clusters import ClusterRegistry, MetricConfig
 from cc_backend.db.database import Database
-from cc_backend.jobs.column_filters import ColumnFilter
+from cc_backend.jobs.column_filters import ColumnFilter, search_scripts
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_columns import Array, JobColumns
 from cc_backend.jobs.job_queries import JobQueries
@@ -169,6 +169,7 @@ class JobStatistics:
         Raises:
             NotAllowed: the filter names a cluster that the caller's token is not valid for.
         """
+        search_scripts(self._columns, wanted, row_rule)
         with self._columns.current(wait=True) as columns:
             assert columns is not None  # noqa: S101 with `wait` they are there
             jobs = self._selected(columns, wanted, row_rule, now_s)
@@ -193,6 +194,7 @@ class JobStatistics:
             NotAllowed: the filter names a cluster that the caller's token is not valid for.
         """
         name = _COLUMN_BY_GROUP[group_by]
+        search_scripts(self._columns, wanted, row_rule)
         with self._columns.current(wait=True) as columns:
             assert columns is not None  # noqa: S101 with `wait` they are there
             jobs = self._selected(columns, wanted, row_rule, now_s)
@@ -230,6 +232,7 @@ class JobStatistics:
             NotAllowed: the filter names a cluster that the caller's token is not valid for.
         """
         count, width = DURATION_BINS[duration_bins]
+        search_scripts(self._columns, wanted, row_rule)
         with self._columns.current(wait=True) as columns:
             assert columns is not None  # noqa: S101 with `wait` they are there
             jobs = self._selected(columns, wanted, row_rule, now_s)

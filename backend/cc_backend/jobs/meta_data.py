@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from cc_backend.db.database import Database
 from cc_backend.errors import InvalidInput, NotFound, TooLarge
 from cc_backend.jobs.job_rows import job_columns, listed_name, read_jobs
+from cc_backend.jobs.job_scripts import SCRIPT_KEY, replace_script
 from cc_backend.jobs.limits import MAX_META_DATA_BYTES, MAX_META_KEYS, MAX_NAME
 from cc_backend.jobs.meta_changes import queue_meta_changes
 from cc_backend.jobs.tables import JobRow
@@ -31,6 +32,8 @@ def set_meta_data(database: Database, id_: int, texts: Mapping[str, str]) -> Non
         _check_size(merged)
         changed = JobRow.update(meta_data=merged, name=listed_name(merged.get("jobName", "")))
         changed.where(JobRow.id == id_).execute(database)
+        if SCRIPT_KEY in texts:
+            replace_script(database, id_, merged)
         queue_meta_changes(database, JobRow.id == id_)
 
 

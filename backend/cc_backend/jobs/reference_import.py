@@ -18,6 +18,7 @@ from cc_backend.auth.users import Users
 from cc_backend.db.database import Database
 from cc_backend.errors import BackendError
 from cc_backend.jobs.job_rows import insert_jobs, replace_footprint
+from cc_backend.jobs.job_scripts import replace_script
 from cc_backend.jobs.limits import MAX_NAME
 from cc_backend.jobs.reference_database import ReferenceDatabase, Row
 from cc_backend.jobs.reference_jobs import ReferenceJob, reference_job
@@ -296,6 +297,8 @@ class ReferenceImport:
                 changes[column] = getattr(job, column)
         if changes:
             JobRow.update(**changes).where(JobRow.id == here["id"]).execute(self._database)
+        if "meta_data" in changes:
+            replace_script(self._database, here["id"], job.meta_data)
         if job.footprint and not here["has"]:
             replace_footprint(self._database, here["id"], job.footprint)
             return True

@@ -204,6 +204,42 @@ class JobTagRow(peewee.Model):
         without_rowid = True
 
 
+class ScriptRow(peewee.Model):
+    """A distinct job script, or its searched part; `digest` is of the text. No number is given twice."""
+
+    id = peewee.AutoField(constraints=[peewee.SQL("AUTOINCREMENT")])
+    digest = TextField(unique=True)
+    text = TextField()
+
+    class Meta:
+        table_name = "script"
+
+
+class JobScriptRow(peewee.Model):
+    """The script of a job, for the search."""
+
+    job = peewee.ForeignKeyField(JobRow, on_delete="CASCADE", lazy_load=False, index=False, primary_key=True)
+    script = peewee.ForeignKeyField(ScriptRow, lazy_load=False, index=True)
+
+    class Meta:
+        table_name = "job_script"
+
+
+class ScriptProgressRow(peewee.Model):
+    """How far the search in job scripts has come; one row.
+
+    Scripts up to the number `indexed_to` are in SQLite's index; those of jobs with ids below `unread_below` are still
+    to be read, 0 when all have been.
+    """
+
+    id = peewee.AutoField()
+    indexed_to = BigIntegerField(default=0)
+    unread_below = BigIntegerField(default=0)
+
+    class Meta:
+        table_name = "script_progress"
+
+
 class RejectedTagRow(peewee.Model):
     """A detected tag that somebody took from a job: detectors do not give it to this job again.
 
@@ -319,6 +355,9 @@ ALL = (
     JobStatisticsRow,
     TagRow,
     JobTagRow,
+    ScriptRow,
+    JobScriptRow,
+    ScriptProgressRow,
     RejectedTagRow,
     MetaChangeRow,
     IdempotencyKeyRow,

@@ -25,6 +25,8 @@ CHECKPOINT_EVERY_S = 1.0
 CLUSTERS_EVERY_S = 5.0
 IDEMPOTENCY_KEYS_EVERY_S = 300.0
 JOB_COLUMNS_EVERY_S = 60.0
+JOB_SCRIPTS_EVERY_S = 10.0
+UNUSED_SCRIPTS_EVERY_S = 3600.0
 JUDGE_EVERY_S = 2.0
 META_EVERY_S = 2.0
 INTEGRITY_EVERY_S = 10.0
@@ -88,6 +90,18 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         ),
         PeriodicTask(
             "statistics", leading(partial(backfill.step, stopping.is_set)), STATISTICS_EVERY_S, thread="job columns"
+        ),
+        PeriodicTask(
+            "job scripts",
+            leading(partial(services.job_columns.script_search.maintain, stopping.is_set)),
+            JOB_SCRIPTS_EVERY_S,
+            thread="job columns",
+        ),
+        PeriodicTask(
+            "unused job scripts",
+            leading(partial(services.job_columns.script_search.remove_unused, stopping.is_set)),
+            UNUSED_SCRIPTS_EVERY_S,
+            thread="job columns",
         ),
         *store_tasks(
             services,

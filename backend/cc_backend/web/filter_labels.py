@@ -26,6 +26,7 @@ _LABELS = {
     "jobId": "job",
     "arrayJobId": "array",
     "jobName": "name contains",
+    "script": "script contains",
     "node": "node",
     "user": "user",
     "project": "project",

@@ -3,10 +3,10 @@
 | typed | means |
 |---|---|
 | `4711823` | the job with this number; else jobs and arrays whose number begins so |
-| `user:mlindq`, `project:`, `job:`, `array:`, `jobName:`, `node:`, `tag:` | that filter; the reference's words, too |
+| `user:mlindq`, `project:`, `job:`, `array:`, `jobName:`, `script:`, `node:`, `tag:` | that filter |
 | `name:Lindqvist` | jobs of people whose real name contains it |
 | `bn[01-04]` | jobs on these nodes |
-| anything else | part of a job's name, of a person, a real name or a project; a whole node name |
+| anything else | part of a job's name or script, of a person, a real name or a project; a whole node name |
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ KEYWORDS = {
     "array": "arrayJobId",
     "arrayjobid": "arrayJobId",
     "jobname": "jobName",
+    "script": "script",
+    "jobscript": "script",
     "user": "user",
     "username": "user",
     "person": "user",

@@ -43,6 +43,7 @@ def queries(database: Database, started: Start) -> JobQueries:
         started(number, f"tn{number:04}", footprint={"mem_used_max": 2.0})
     columns = JobColumns(database)
     columns.load()
+    columns.scripts()  # the first search in scripts reads which job has which
     return JobQueries(database, columns=columns)
 
 
@@ -55,6 +56,7 @@ def queries(database: Database, started: Start) -> JobQueries:
         JobFilter(tags=(1, 2), no_tags=(3,)),
         JobFilter(text="tn0001"),
         JobFilter(job_ids=(1, 2)),
+        JobFilter(script="relax"),
     ],
 )
 @pytest.mark.parametrize("order", ["startTime", "duration", "user"])

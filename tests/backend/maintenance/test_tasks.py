@@ -27,6 +27,8 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "footprints": (1, True, "upkeep"),
         "judgements": (2, True, "judging"),
         "job columns": (60, False, "job columns"),
+        "job scripts": (10, False, "job columns"),
+        "unused job scripts": (3600, False, "job columns"),
         "statistics": (5, False, "job columns"),
         "upkeep": (60, False, "upkeep"),
         "snapshot": (1800, False, "upkeep"),

@@ -27,6 +27,7 @@ _IN_FORM = frozenset(
         "verdict",
         "tag",
         "jobName",
+        "script",
         "node",
         "user",
         "project",
