@@ -137,8 +137,7 @@ def _add_judgements(database: Database) -> None:
     """Jobs have a judgement; existing jobs are judged in the background."""
     for name, definition in job_tables.JUDGEMENT_COLUMNS.items():
         _add_column(database, "job", name, definition)
-    for statement in job_tables.JUDGEMENT_INDEXES:
-        database.run_sql(statement)
+    database.run_sql(job_tables.JUDGEMENT_INDEX)
 
 
 def _add_installation_id(database: Database) -> None:
@@ -207,6 +206,12 @@ def _add_script_search(database: Database) -> None:
     ScriptProgressRow.insert(unread_below=0 if newest is None else newest + 1).execute(database)
 
 
+def _drop_unused_indexes(database: Database) -> None:
+    """Indexes that no statement needs cost time of each start and stop, and space."""
+    for name in job_tables.UNUSED_INDEXES:
+        database.run_sql(f'DROP INDEX IF EXISTS "{name}"')
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -223,6 +228,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _remember_rejected_tags,
     _keep_removed_ids,
     _add_script_search,
+    _drop_unused_indexes,
 )
 
 LATEST_VERSION = len(_UPGRADES)

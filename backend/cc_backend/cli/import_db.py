@@ -1,6 +1,7 @@
 """Takes over the job database of a server of ClusterCockpit 1.5."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import typer
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.cli.common import DEFAULT_CONFIG, Config, configured_clusters, load_config, opened_database
 from cc_backend.cli.progress import ProgressBar
-from cc_backend.errors import InvalidInput
-from cc_backend.model import JobKey
+from cc_backend.errors import ArchiveError, InvalidInput
+from cc_backend.model import JobKey, MetricStatistic
 
 _HOUR_S = 3600
 
@@ -36,6 +37,12 @@ def import_db(
         except InvalidInput:  # a name that no folder of an archive has
             return False
 
+    def statistics_of(key: JobKey) -> Mapping[str, MetricStatistic] | None:
+        try:
+            return archive.load_meta(key).statistics
+        except (ArchiveError, InvalidInput):
+            return None
+
     with open_reference_database(file) as reference, opened_database(settings) as database:
         typer.echo(f"{file}: job database of ClusterCockpit 1.5, schema {reference.version}", err=True)
         report = ReferenceImport(
@@ -43,10 +50,12 @@ def import_db(
             reference,
             clusters=configured_clusters(settings),
             is_archived=is_archived,
+            statistics_of=statistics_of,
             now_s=now_s,
             samples_from_s=now_s - int(settings.metric_store.retention_in_memory_s),
             states_from_s=now_s - _HOUR_S * settings.main.nodestate_retention.age,
         ).run(ProgressBar().show)
+        database.analyze()
     for fault in report.faults:
         typer.echo(fault, err=True)
     for line in report.text_lines():

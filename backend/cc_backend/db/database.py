@@ -151,6 +151,9 @@ class Database(peewee.Database):
     def checkpoint(self) -> None:
         """Do what makes commits durable and keeps them short, where the engine does not by itself; a periodic task."""
 
+    def analyze(self) -> None:
+        """Count what the planner of queries goes by, where the engine does not by itself; takes some milliseconds."""
+
     def lift_time_limits(self) -> None:
         """Let statements take any time until the transaction ends, as those of a migration may; inside `write`."""
 

@@ -5,7 +5,7 @@ gets what it lacks. Each batch is one transaction with all that belongs to it, s
 starting it again.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,10 @@ from cc_backend.jobs.limits import MAX_NAME
 from cc_backend.jobs.reference_database import ReferenceDatabase, Row
 from cc_backend.jobs.reference_jobs import ReferenceJob, reference_job
 from cc_backend.jobs.reference_nodes import import_node_states
+from cc_backend.jobs.stored_statistics import StoredStatistics
 from cc_backend.jobs.tables import FootprintRow, JobRow, JobTagRow, TagRow
 from cc_backend.jobs.tags import GLOBAL
-from cc_backend.model import Job, JobKey, JobState, MonitoringStatus
+from cc_backend.model import Job, JobKey, JobState, MetricStatistic, MonitoringStatus
 from cc_backend.taggers.detectors import APPLICATION_TAGS, CLASS_TAGS
 
 MAX_NAMED_FAULTS = 100
@@ -37,6 +38,8 @@ _MAX_NAMES_SHOWN = 20
 Progress = Callable[[str, int, int], None]
 """(what, number done, total)."""
 IsArchived = Callable[[JobKey], bool]
+ArchivedStatistics = Callable[[JobKey], Mapping[str, MetricStatistic] | None]
+"""The statistics that the job archive has of a job, None without a readable file."""
 
 
 @dataclass(slots=True)
@@ -74,9 +77,9 @@ class DatabaseImportReport:
 class ReferenceImport:
     """Imports one reference database into the job database.
 
-    `is_archived` says whether the job archive has a job, `clusters` are those that are configured. Finished jobs that
-    are not archived wait for the archiver if they ended after `samples_from_s`. `states_from_s` is how far back states
-    of nodes are kept.
+    `is_archived` says whether the job archive has a job, `statistics_of` what it has of the metrics of one;
+    `clusters` are those that are configured. Finished jobs that are not archived wait for the archiver if they ended
+    after `samples_from_s`. `states_from_s` is how far back states of nodes are kept.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class ReferenceImport:
         *,
         clusters: Collection[str],
         is_archived: IsArchived,
+        statistics_of: ArchivedStatistics = lambda _: None,
         now_s: int,
         samples_from_s: int,
         states_from_s: int,
@@ -95,6 +99,8 @@ class ReferenceImport:
         self._clusters = clusters
         self._unconfigured: set[str] = set()
         self._is_archived = is_archived
+        self._statistics_of = statistics_of
+        self._statistics = StoredStatistics(database)
         self._now_s = now_s
         self._samples_from_s = samples_from_s
         self._states_from_s = states_from_s
@@ -201,8 +207,9 @@ class ReferenceImport:
             links = list(self._reference.tag_links([job.row_id for job in usable])) if tags else []
             for job in usable:
                 self._set_monitoring_status(job.job)
+            archived = self._archived_statistics(usable)
             with self._database.write():
-                ids = self._store_jobs(usable)
+                ids = self._store_jobs(usable, archived)
                 jobs_here = {entry.row_id: entry.job for entry in usable}
                 pairs = [
                     (ids[job], tags[tag], _was_detected(self._tag_types.get(tag, ""), jobs_here[job]))
@@ -239,7 +246,22 @@ class ReferenceImport:
         elif job.stop_time < self._samples_from_s:
             job.monitoring_status = MonitoringStatus.ARCHIVING_FAILED
 
-    def _store_jobs(self, found: Sequence[ReferenceJob]) -> dict[int, int]:
+    def _archived_statistics(self, found: Sequence[ReferenceJob]) -> dict[int, Mapping[str, MetricStatistic]]:
+        """Row id there -> statistics, of the jobs that are not known; before the write lock is held."""
+        known = self._read_known([entry.job.job_id for entry in found])
+        statistics: dict[int, Mapping[str, MetricStatistic]] = {}
+        for entry in found:
+            key = JobKey(entry.job.cluster, entry.job.job_id, entry.job.start_time)
+            is_new = (key.cluster, key.job_id, key.start_time) not in known
+            if is_new and entry.job.monitoring_status == MonitoringStatus.ARCHIVED:
+                entries = self._statistics_of(key)
+                if entries:
+                    statistics[entry.row_id] = entries
+        return statistics
+
+    def _store_jobs(
+        self, found: Sequence[ReferenceJob], archived: Mapping[int, Mapping[str, MetricStatistic]]
+    ) -> dict[int, int]:
         """Insert the jobs that are not known, complete the others; row id there -> id here."""
         known = self._read_known([entry.job.job_id for entry in found])
         ids: dict[int, int] = {}
@@ -259,6 +281,8 @@ class ReferenceImport:
             JobRow.update(archive_error=NOT_ARCHIVED).where(JobRow.id.in_(failed)).execute(self._database)
         if new:
             self.report.count("jobs", "new", len(new))
+        statistics = {ids[entry.row_id]: archived[entry.row_id] for entry in new if entry.row_id in archived}
+        self._statistics.store_new(statistics)
         return ids
 
     def _read_known(self, job_ids: Sequence[int]) -> dict[tuple[str, int, int], dict[str, Any]]:

@@ -61,8 +61,6 @@ class JobRow(peewee.Model):
             (("project", "start_time"), False),
             (("cluster", "start_time"), False),
             (("state", "start_time"), False),
-            (("partition", "start_time"), False),
-            (("array_job_id",), False),
         )
 
 
@@ -86,12 +84,9 @@ JUDGEMENT_COLUMNS = {
     "rules": "SMALLINT NOT NULL DEFAULT 0",
 }
 """Columns of the judgement with their types, for the upgrade of older job tables."""
-JUDGEMENT_INDEXES = (
-    # worst first, then newest first
-    "CREATE INDEX IF NOT EXISTS job_verdict ON job (verdict, start_time DESC)",
-    "CREATE INDEX IF NOT EXISTS job_rules ON job (rules, start_time) WHERE " + SETTLED.sql,
-    "CREATE INDEX IF NOT EXISTS job_stop ON job ((start_time + duration))",
-)
+JUDGEMENT_INDEX = "CREATE INDEX IF NOT EXISTS job_rules ON job (rules, start_time) WHERE " + SETTLED.sql
+UNUSED_INDEXES = ("job_verdict", "job_stop", "jobrow_partition_start_time", "jobrow_array_job_id")
+"""Indexes of earlier versions: what they were for is answered from the columns in memory."""
 
 
 class ClusterConfigRow(peewee.Model):

@@ -20,6 +20,7 @@ from cc_backend.maintenance.store_tasks import store_tasks
 from cc_backend.runtime.periodic import PeriodicTask
 from cc_backend.services import Services
 
+ANALYZE_EVERY_S = 86400.0
 ARCHIVE_EVERY_S = 2.0
 CHECKPOINT_EVERY_S = 1.0
 CLUSTERS_EVERY_S = 5.0
@@ -115,6 +116,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
             "database integrity", services.database_watch.check_integrity, INTEGRITY_EVERY_S, thread="archiving"
         ),
         PeriodicTask("database checkpoint", services.database.checkpoint, CHECKPOINT_EVERY_S, thread="checkpoints"),
+        PeriodicTask("database statistics", leading(services.database.analyze), ANALYZE_EVERY_S),
         PeriodicTask("overdue jobs", leading(partial(_end_overdue_jobs, services)), OVERDUE_JOBS_EVERY_S),
         PeriodicTask("idempotency keys", leading(partial(_prune_idempotency_keys, services)), IDEMPOTENCY_KEYS_EVERY_S),
         PeriodicTask("tokens that end", leading(end_of_tokens), TOKEN_ENDS_EVERY_S),

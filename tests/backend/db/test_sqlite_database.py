@@ -270,6 +270,15 @@ def test_no_commit_waits_for_a_checkpoint_and_the_wal_file_does_not_grow(
     assert len(names(database)) == 3000
 
 
+def test_statistics_are_of_a_part_of_each_index(database: SqliteDatabase) -> None:
+    with database.write():
+        UserRow.insert_many([{"name": f"u{number}"} for number in range(3000)]).execute(database)
+    database.analyze()
+    assert database.first_row("SELECT COUNT(*) FROM sqlite_stat1 WHERE tbl = 'user'") == (1,)
+    with database.write():
+        assert database.first_row("PRAGMA analysis_limit") == (1000,)
+
+
 def test_a_checkpoint_waits_for_nobody_who_writes(database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_database, "_MAX_WAL_PAGES", 0)
     monkeypatch.setattr(sqlite_database, "_CHECKPOINT_WAIT_S", 0.01)

@@ -1,6 +1,7 @@
 """Taking over a job database of ClusterCockpit 1.5."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from cc_backend.jobs.job_queries import ALL_ON_ONE_PAGE, JobQueries
 from cc_backend.jobs.job_rows import insert_job
 from cc_backend.jobs.reference_database import open_reference_database
 from cc_backend.jobs.reference_import import MAX_NAMED_FAULTS, NOT_ARCHIVED, DatabaseImportReport, ReferenceImport
+from cc_backend.jobs.stored_statistics import StoredStatistics
 from cc_backend.jobs.tables import JobRow, JobTagRow, TagRow
 from cc_backend.jobs.tags import attach_tags, visible_tags
-from cc_backend.model import Job, JobKey, JobState, Resource, RowRule, Tag
+from cc_backend.model import Job, JobKey, JobState, MetricStatistic, MetricUnit, Resource, RowRule, Tag
 
 NOW_S = 1_760_100_000
 ALL = RowRule(all_jobs=True)
@@ -81,6 +83,30 @@ def test_a_job_comes_with_everything_that_belongs_to_it(take: Take, old: Any, da
     assert [(one.type, one.name, one.scope) for one in job.tags] == [("app", "relax", "global")]
     by_host = JobFilter(hosts=("tn01",), footprint=(FootprintRange("mem_used_avg", 12, 13),), name="relax")
     assert JobQueries(database).count(by_host, ALL, now_s=NOW_S) == 1
+
+
+def test_statistics_of_new_archived_jobs_come_from_the_archive(take: Take, old: Any, database: Database) -> None:
+    for number, status in ((1, 3), (2, 3), (3, 2), (4, 3)):
+        old.add_job(number, monitoring_status=status)
+    insert_job(database, Job(4, "tern", "ada", "p", old_start(old, 4), (Resource("tn01"),), 1))
+    unit = MetricUnit("B", "G")
+    asked = []
+
+    def statistics_of(key: JobKey) -> dict[str, MetricStatistic] | None:
+        asked.append(key.job_id)
+        return {"mem_used": MetricStatistic(unit, avg=1.0, min=0.5, max=key.job_id)} if key.job_id == 1 else None
+
+    take(statistics_of=statistics_of)
+    ids = {job.job_id: job.id for job in all_jobs(database)}
+    stored = StoredStatistics(database).read(list(ids.values()))
+    assert stored == {ids[1]: {"mem_used": MetricStatistic(unit, avg=1.0, min=0.5, max=1.0)}}
+    assert asked == [1, 2]
+    take(statistics_of=lambda _: pytest.fail("a known job is asked for"))
+
+
+def old_start(old: Any, job_id: int) -> int:
+    with sqlite3.connect(old.path) as connection:
+        return int(connection.execute("SELECT start_time FROM job WHERE job_id = ?", (job_id,)).fetchone()[0])
 
 
 def test_a_second_import_changes_nothing(take: Take, old: Any, database: Database) -> None:
@@ -363,12 +389,12 @@ def test_an_import_that_breaks_off_is_continued(
     batches = 0
     real = ReferenceImport._store_jobs
 
-    def breaks_off(self: ReferenceImport, found: Any) -> Any:
+    def breaks_off(self: ReferenceImport, *arguments: Any) -> Any:
         nonlocal batches
         batches += 1
         if batches == 4:
             raise KeyboardInterrupt
-        return real(self, found)
+        return real(self, *arguments)
 
     monkeypatch.setattr(ReferenceImport, "_store_jobs", breaks_off)
     with pytest.raises(KeyboardInterrupt):

@@ -37,6 +37,7 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "old node states": (3600, False, "upkeep"),
         "database integrity": (10, False, "archiving"),
         "database checkpoint": (1, False, "checkpoints"),
+        "database statistics": (86400, False, "upkeep"),
         "overdue jobs": (600, False, "upkeep"),
         "idempotency keys": (300, False, "upkeep"),
         "end sessions": (3600, False, "upkeep"),
