@@ -1,17 +1,14 @@
 """The job list, totals, statistics and searches with a million jobs: what each takes, beside what is wanted.
 
     python benchmarks/jobs_million.py [--jobs 1000000] [--rounds 15] [--folder DIR] [--no-http]
-        [--database ADDRESS] [--postgresql]
 
-Made-up jobs of two years: 600 users of whom few have most jobs, 1,500 nodes, three clusters, scripts; each job has four
-footprint values and statistics of twenty metrics. Medians in milliseconds: `inside` is the service alone, of the clock
-and of the processor, `http` one client on a kept connection to a running `cc-backend serve`. With a folder the database
-is kept there and used again. `--database` is the address of a PostgreSQL database that is to be used instead of SQLite,
-`--postgresql` starts a server with one; its own processor time is not counted.
+Made-up jobs of two years: 600 users of whom few have most jobs, 1,500 nodes, three clusters, 30,000 distinct scripts;
+each job has four footprint values and statistics of twenty metrics. Medians in milliseconds: `inside` is the service
+alone, of the clock and of the processor, `http` one client on a kept connection to a running `cc-backend serve`. With
+a folder the database is kept there and used again.
 """
 
 import argparse
-import contextlib
 import http.client
 import json
 import logging
@@ -28,27 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from _bench import (
-    BIN,
-    cli,
-    machine,
-    make_site,
-    postgresql_database,
-    resident_bytes,
-    serving,
-    session_cookie,
-    use_database,
-)
+from _bench import BIN, cli, machine, make_site, resident_bytes, serving, session_cookie
 
 from cc_backend.clusters import ClusterRegistry, load_clusters
-from cc_backend.db.database import Database, Dialect
+from cc_backend.db.database import Database
 from cc_backend.db.opening import open_database
 from cc_backend.jobs.filters import FootprintRange, JobFilter
-from cc_backend.jobs.job_changes import JobChanges, change_log_statements
-from cc_backend.jobs.job_columns import WATCHED_COLUMNS, JobColumns
+from cc_backend.jobs.job_changes import JobChanges
+from cc_backend.jobs.job_columns import JobColumns
 from cc_backend.jobs.job_queries import JobQueries
 from cc_backend.jobs.job_statistics import GroupBy, JobStatistics
 from cc_backend.jobs.lifecycle import JobLifecycle
+from cc_backend.jobs.script_search import ScriptSearch
+from cc_backend.jobs.tables import ScriptProgressRow
 from cc_backend.migrations import migrate
 from cc_backend.model import JobState, RowRule
 from cc_common.job_events import JobStart, JobStop, Resource
@@ -66,6 +55,8 @@ MEASURED = 20
 METRICS = ("cpu_load", "flops_any", "mem_bw", "mem_used")
 NAMES = ("run.sh", "bash", "interactive", "vasp", "gromacs_npt", "train", "relax", "md", "post", "wrf")
 SCRIPT = "#!/bin/bash\n#SBATCH --nodes=1\n#SBATCH --time=24:00:00\nmodule load example\nsrun ./app input.in\n"
+SCRIPTS = 30_000
+"""Distinct job scripts, of about 3,000 characters."""
 EVERYTHING = RowRule(all_jobs=True)
 PASSWORD = "of a server that lives for minutes"  # noqa: S105 of an account that is gone with its folder
 COLUMNS = (
@@ -186,8 +177,8 @@ def made_up_jobs(count: int, now_s: int) -> Iterator[tuple[tuple[Any, ...], list
 
 def fill(database: Database, count: int, now_s: int) -> None:
     """Store the jobs with their hosts and footprints."""
-    columns = [f'"{name}"' for name in COLUMNS.split(", ")]
-    jobs = f"INSERT INTO job ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 literals
+    holders = ", ".join("?" * (COLUMNS.count(",") + 1))
+    jobs = f"INSERT INTO job ({COLUMNS}) VALUES ({holders})"  # noqa: S608 literals of this file
     statistics_row = "INSERT INTO job_statistics (job_id, metric_list_id, numbers) VALUES (?, ?, ?)"
     rows: list[tuple[Any, ...]] = []
     hosts: list[tuple[int, str]] = []
@@ -195,9 +186,7 @@ def fill(database: Database, count: int, now_s: int) -> None:
     summaries: list[tuple[int, int, bytes]] = []
     numbers = random.Random(3)
     metric_list = orjson.dumps([[f"metric_{number}", "B/s", "G"] for number in range(MEASURED)]).decode()
-    with database.write():
-        database.run_sql("INSERT INTO metric_list (id, document) VALUES (1, ?)", metric_list)
-    switch_triggers(database, "DISABLE")
+    database.run_sql("INSERT INTO metric_list (id, document) VALUES (1, ?)", metric_list)
     for row, names, footprint in made_up_jobs(count, now_s):
         rows.append(row)
         hosts += [(row[0], name) for name in names]
@@ -211,31 +200,35 @@ def fill(database: Database, count: int, now_s: int) -> None:
                 database.execute_many("INSERT INTO job_footprint (job_id, key, value) VALUES (?, ?, ?)", values)
                 database.execute_many(statistics_row, summaries)
             rows, hosts, values, summaries = [], [], [], []
+    fill_scripts(database, count)
     JobChanges(database).prune()
-    if database.dialect is Dialect.SQLITE:
-        database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
-        return
-    switch_triggers(database, "ENABLE")
+
+
+def made_up_script(pick: random.Random, number: int) -> str:
+    """A script as users write them; one in a thousand has a part that no other has."""
+    words = [f"{pick.choice(NAMES)}_{pick.randrange(400)}" for _ in range(120)]
+    head = f"#!/bin/bash -l\n#SBATCH --nodes={pick.randrange(1, 9)}\n#SBATCH --time={pick.randrange(1, 25)}:00:00\n"
+    lines = [f"cp $SLURM_SUBMIT_DIR/{word}.inp $TMPDIR/{word}\n" for word in words[:40]]
+    lines += [f"module load {words[0]}/{pick.randrange(9)}.{pick.randrange(9)}\n", "module purge\n"]
+    lines += [f"srun --unbuffered ./{word} --steps {pick.randrange(1000)}\n" for word in words[40:60]]
+    return head + "".join(lines) + (f"# needle{number}\n" if number % 1000 == 0 else "")
+
+
+def fill_scripts(database: Database, count: int) -> None:
+    """Give each job one of the scripts, and index them."""
+    pick = random.Random(11)
+    distinct = max(1, SCRIPTS * count // 1_000_000)
     with database.write():
-        for table in ("job", "metric_list"):
-            database.first_row(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), MAX(id)) FROM {table}")  # noqa: S608 literals of this file
-        database.run_sql("ANALYZE")
-
-
-def switch_triggers(database: Database, word: str) -> None:
-    """Let PostgreSQL log changes or not, which takes it longer than to store them; nobody has read anything yet."""
-    if database.dialect is Dialect.POSTGRESQL:
-        with database.write():
-            for table in ("job", "job_footprint"):
-                database.run_sql(f"ALTER TABLE {table} {word} TRIGGER USER")
-
-
-def bytes_on_disk(database: Database) -> int:
-    """The size of a database."""
-    if database.dialect is Dialect.SQLITE:
-        return Path(database.address).stat().st_size
-    (size,) = database.first_row("SELECT pg_database_size(current_database())") or (0,)
-    return int(size)
+        database.execute_many(
+            "INSERT INTO script (id, digest, text) VALUES (?, ?, ?)",
+            [(number, f"{number:032x}", made_up_script(pick, number)) for number in range(1, distinct + 1)],
+        )
+        links = [(job, pick.randrange(distinct) + 1) for job in range(1, count + 1)]
+        database.execute_many("INSERT INTO job_script (job_id, script_id) VALUES (?, ?)", links)
+    begin, search = time.perf_counter(), ScriptSearch(database)
+    while ScriptProgressRow.select(ScriptProgressRow.indexed_to).scalar(database) < distinct:
+        search.maintain()
+    print(f"indexed {distinct} scripts in {time.perf_counter() - begin:.0f} s")
 
 
 def median_ms(run: Callable[[], Any], rounds: int) -> tuple[float, float, float]:
@@ -319,6 +312,14 @@ def questions(queries: JobQueries, sums: JobStatistics, count: int, now_s: int) 
         Question("text in 90 days", 50, jobs(text="romac", started_from_s=quarter)),
         Question("text", 50, jobs(text="romac"), "/monitoring/jobs/?view=table&q=romac"),
         Question("text on nothing", 50, jobs(text="no such text"), f"{api}jobName=no+such+text"),
+        Question("part of a script", 50, jobs(script="needle5000"), f"{api}script=needle5000"),
+        Question("part of many scripts", 50, jobs(script="module purge"), f"{api}script=module+purge"),
+        Question(
+            "part of a script, of the jobs of a user",
+            50,
+            lambda: queries.find(JobFilter(script="vasp_17"), RowRule(user="user007"), now_s=now_s),
+        ),
+        Question("statistics of jobs with a part of a script", 50, totals(script="vasp_17"), f"{stats}script=vasp_17"),
         Question("part of a name of hosts", 50, jobs(host_contains="042"), f"{api}node=042&nodeMatch=contains"),
         Question("start of job numbers", 50, jobs(text="1000")),
         Question("longest in 90 days", 50, jobs(order="duration", started_from_s=quarter)),
@@ -394,18 +395,15 @@ def print_writes(database: Database, clusters: ClusterRegistry, now_s: int) -> N
 
     first = 1000 * int(time.time())
     with_log = events(first)
-    triggers = [
-        statement.removeprefix("CREATE TRIGGER ").removeprefix("IF NOT EXISTS ").split()
-        for statement in change_log_statements(database.dialect, WATCHED_COLUMNS)
-        if statement.startswith("CREATE TRIGGER")
-    ]
+    triggers = database.all_rows(
+        "SELECT name, sql FROM sqlite_master WHERE name LIKE 'job_change%' AND type = 'trigger'"
+    )
     with database.write():
-        for words in triggers:
-            table = "" if database.dialect is Dialect.SQLITE else f" ON {words[words.index('ON') + 1]}"
-            database.run_sql(f"DROP TRIGGER {words[0]}{table}")
+        for name, _ in triggers:
+            database.run_sql(f"DROP TRIGGER {name}")
     without = events(first + 1000)
     with database.write():
-        for statement in change_log_statements(database.dialect, WATCHED_COLUMNS):
+        for _, statement in triggers:
             database.run_sql(statement)
     print(f"\nprocessor: start_job {with_log[0]:.0f} us, without the log of changes {without[0]:.0f} us; ", end="")
     print(f"stop_job {with_log[1]:.0f} us, without {without[1]:.0f} us")
@@ -418,19 +416,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--no-http", action="store_true")
-    parser.add_argument("--database", default="")
-    parser.add_argument("--postgresql", action="store_true")
     arguments = parser.parse_args()
     print(machine())
     logging.disable(logging.WARNING)
-    with contextlib.ExitStack() as stack:
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        address = stack.enter_context(postgresql_database()) if arguments.postgresql else arguments.database
-        measure(arguments, arguments.folder or temporary, address)
+    with tempfile.TemporaryDirectory() as temporary:
+        measure(arguments, arguments.folder or Path(temporary))
 
 
-def measure(arguments: argparse.Namespace, folder: Path, address: str) -> None:
-    """Fill a database in a folder or at an address unless it is filled, and print all figures."""
+def measure(arguments: argparse.Namespace, folder: Path) -> None:
+    """Fill a database in a folder unless it is there, and print all figures."""
     now_s = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())
     config = folder / "site" / "config.json"
     path = folder / "site" / "var" / "job.db"
@@ -439,16 +433,15 @@ def measure(arguments: argparse.Namespace, folder: Path, address: str) -> None:
         for name in CLUSTERS[1:]:
             (folder / f"{name}.json").write_text(json.dumps(cluster_document(name)), "utf-8")
             cli("cluster", "add", folder / f"{name}.json", "--config", config)
-        if address:
-            use_database(config, address)
     path = next((config.parent).rglob("*.db"), path)
-    database = open_database(address or path, statement_timeout_s=600.0, cache_size_mb=64)
+    database = open_database(path, cache_size_mb=64)
     migrate(database)
     begin = time.perf_counter()
     if not JobQueries(database).cluster_names():
         fill(database, arguments.jobs, now_s)
+        database.first_row("PRAGMA wal_checkpoint(TRUNCATE)")
         print(f"filled with {arguments.jobs:,} jobs in {time.perf_counter() - begin:.0f} s")
-    print(f"{bytes_on_disk(database) / arguments.jobs:.0f} bytes a job on disk")
+    print(f"{path.stat().st_size / arguments.jobs:.0f} bytes a job on disk")
     clusters, _ = load_clusters(next(config.parent.rglob("cluster.json")).parent.parent)
     columns = JobColumns(database)
     queries = JobQueries(database, clusters, columns=columns)
