@@ -27,11 +27,12 @@ class BackendError(CockpitError):
 
     status: ClassVar[int] = 500
     default_code: ClassVar[ErrorCode] = ErrorCode.INTERNAL_ERROR
+    default_retry_after_s: ClassVar[int | None] = None
 
     def __init__(self, message: str, *, code: ErrorCode | None = None, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.code = code or self.default_code
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = self.default_retry_after_s if retry_after_s is None else retry_after_s
 
     @property
     def public_message(self) -> str:
@@ -100,6 +101,7 @@ class Unavailable(BackendError):
 
     status = 503
     default_code = ErrorCode.UNAVAILABLE
+    default_retry_after_s = 30
 
 
 class ArchiveError(BackendError):

@@ -102,10 +102,13 @@ def get_job_metrics(job_id: str) -> Response:
         return with_etag(_bytes_response(body))
     except BackendError as error:
         logger.info("no metrics of job id=%r error=%s", job_id[:40], error)
-        return _bytes_response(
+        response = _bytes_response(
             job_data_json.encode_job_metrics_error(error.public_message, error.code),
             error.status if shows_status else HTTPStatus.OK,
         )
+        if shows_status and error.retry_after_s is not None:
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
 
 
 def list_used_nodes() -> Response:

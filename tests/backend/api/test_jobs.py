@@ -266,6 +266,16 @@ def test_failures_of_metrics_come_in_the_envelope_and_with_their_status_if_asked
         assert document["error"]["code"] == document["code"] != ""
 
 
+def test_metrics_that_cannot_be_read_now_say_when_to_ask_again(site: Any) -> None:
+    headers = site.headers()
+    assert site.client.get("/api/jobs/", headers=headers).status_code == 200  # the token is known from now on
+    site.services.database.close_all()  # as while the server ends
+    for path in ("/api/jobs/metrics/1?real-status=true", "/api/jobs/1"):
+        answer = site.client.get(path, headers=headers)
+        assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+
+
 def test_an_archived_job_whose_samples_are_damaged_is_an_error_in_json(site: Any, tmp_path: Any) -> None:
     database_id = site.archived_job()
     for path in (tmp_path / "job-archive").rglob("data.json*"):
