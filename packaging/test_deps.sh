@@ -12,6 +12,8 @@ done
 # of the server only its programs are used; the tests start their own
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
+PATH=$PATH:/usr/sbin command -v nats-server >/dev/null 2>&1 || missing="$missing nats-server"
+command -v victoria-metrics >/dev/null 2>&1 || missing="$missing victoria-metrics"
 # a whole small Slurm cluster, see slurm_testbed.sh
 for package in slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin munge mariadb-server; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -qx 'install ok installed' || missing="$missing $package"

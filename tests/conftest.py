@@ -127,6 +127,22 @@ def postgres_server() -> Iterator[Any]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def nats_servers() -> Any:
+    """The helpers of tests/nats_server.py: real NATS servers on loopback; skips where none is installed."""
+    pytest.importorskip("nats", reason="nats-py is not installed")
+    helper = _load_helper("nats_server")
+    if helper.program() is None:
+        pytest.skip("no nats-server here; `make test-deps` installs it")
+    return helper
+
+
+@pytest.fixture(scope="session")
+def nats_listener(nats_servers: Any) -> Any:
+    """What subscribes to all subjects of the server with an address, as a context."""
+    return nats_servers.Listener
+
+
 def _load_helper(name: str) -> Any:
     """A module beside this one."""
     module = f"cockpit_test_{name}"

@@ -87,7 +87,7 @@ def test_the_architecture_has_the_direct_dependencies_of_each_program(repository
         program: re.findall(r"^([\w-]+)", setup["options.extras_require"][extra].lstrip(), re.MULTILINE)
         for program, extra in (
             *(("backend", "backend"), ("agent", "agent"), ("adapter", "slurm")),
-            ("the extra postgresql", "postgresql"),
+            *(("the extra nats", "nats"), ("the extra postgresql", "postgresql")),
         )
     }
     assert len(extras["backend"]) <= 12

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from cc_agent.collectors.base import PausableCollector
+from cc_agent.collectors.base import PausableCollector, RawSeries
 from cc_agent.collectors.registry import collector_intervals_s, make_collectors
 from cc_agent.control.client import SOCKET_NAME
 from cc_agent.control.marks import JobMarks
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 CLOSE_DEADLINE_S = 5.0
 _GARBAGE_COLLECTION_PERIOD_S = 300
+_END_OF_TICK = RawSeries("ccmc-end", {"type": "node"}, {})
 
 
 class RoutedSink(NamedTuple):
@@ -46,21 +47,30 @@ class RoutedSink(NamedTuple):
 
 
 class Pipeline:
-    """The work of the loop: sample, encode lines, pass them to the sinks."""
+    """The work of the loop: sample, encode lines, pass them to the sinks; `markers` end the samples of each tick."""
 
     def __init__(
-        self, sampler: Sampler, outputs: List[RoutedSink], interval_s: int, marks: Optional[JobMarks] = None
+        self,
+        sampler: Sampler,
+        outputs: List[RoutedSink],
+        interval_s: int,
+        marks: Optional[JobMarks] = None,
+        *,
+        markers: bool = False,
     ) -> None:
         self._sampler = sampler
         self._outputs = outputs
         self._marks = marks or JobMarks()
         self._interval_s = interval_s
+        self._markers = markers
         self._waiting: List[Tuple[Sink, Batch]] = []
         self._ticks = 0
 
     def sample(self, time_s: int, /) -> None:
         """Read all collectors and encode the lines, which wait for `hand_over`."""
         readings = self._sampler.sample(time_s, self._interval_s) + self._marks.take()
+        if self._markers:
+            readings.append((_END_OF_TICK, 1))
         batches: Dict[int, Batch] = {}
         for router, sink in self._outputs:
             if id(router) not in batches:
@@ -106,12 +116,13 @@ def _put_logging_errors(sink: Sink, batch: Batch) -> None:
 
 
 def make_routed_sinks(configuration: AgentConfiguration) -> List[RoutedSink]:
-    """The sinks with their routers; sinks without rules of their own share one. Raises SettingsError."""
+    """The sinks with their routers; those without rules or precision of their own share one. Raises SettingsError."""
     common = configuration.make_router()
     outputs: List[RoutedSink] = []
     for description in configuration.sinks:
-        has_rules = any(description.settings.make_processors(description.name))
-        router = configuration.make_router(description) if has_rules else common
+        settings = description.settings
+        is_own = any(settings.make_processors(description.name)) or settings.time_precision != "s"
+        router = configuration.make_router(description) if is_own else common
         outputs.append(RoutedSink(router, make_sink(description, configuration.spool_folder)))
     return outputs
 
@@ -138,7 +149,8 @@ def start_pipeline(
     collectors = configuration.settings.collectors
     sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
     sampler.open(configuration.interval_s)
-    return Pipeline(sampler, outputs, configuration.interval_s, marks)
+    markers = configuration.settings.main.markers_enabled
+    return Pipeline(sampler, outputs, configuration.interval_s, marks, markers=markers)
 
 
 def unchanged_collectors(old: AgentConfiguration, new: AgentConfiguration) -> List[str]:

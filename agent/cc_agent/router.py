@@ -10,7 +10,7 @@ from cc_agent.collectors.base import RawSeries, Reading
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
 from cc_agent.rule_input import NeedsSampleError, RuleInput
 from cc_common.errors import LineProtocolError
-from cc_common.line_protocol import series_prefix
+from cc_common.line_protocol import PRECISION_ZEROS, series_prefix
 from cc_common.settings import option, section, sections
 
 logger = logging.getLogger(__name__)
@@ -83,10 +83,12 @@ _DROPPED, _DYNAMIC = "dropped", "dynamic"
 class Router:
     """Encodes readings as lines.
 
-    `base_tags` are added to a series that lacks them. The result of the rules for a series is cached.
+    `base_tags` are added to a series that lacks them. The result of the rules for a series is cached. `precision` is
+    the unit of the timestamps in the lines.
     """
 
-    def __init__(self, processors: Sequence[Processor], base_tags: Mapping[str, str]) -> None:
+    def __init__(self, processors: Sequence[Processor], base_tags: Mapping[str, str], *, precision: str = "s") -> None:
+        self._time_zeros = PRECISION_ZEROS[precision]
         self._processors = [processor for processor in processors if processor]
         self._base_tags = dict(base_tags)
         self._routes: Dict[RawSeries, Union[_SeriesRoute, str]] = {}
@@ -96,7 +98,7 @@ class Router:
         if len(self._routes) > len(readings) + _MAX_EXTRA_ROUTES:  # devices came and went: drop the cache
             self._routes = {}
         lines: List[bytes] = []
-        suffix = b" %d\n" % time_s
+        suffix = b" %d%b\n" % (time_s, self._time_zeros)
         routes = self._routes
         for series, value in readings:
             route = routes.get(series)
@@ -150,7 +152,10 @@ def _format_number(number: float) -> bytes:
     return b"%d" % number if isinstance(number, int) else b"%.9g" % number
 
 
-def build_router(settings: RouterSettings, *, hostname: str, cluster: str, more: Iterable[Processor] = ()) -> Router:
+def build_router(
+    settings: RouterSettings, *, hostname: str, cluster: str, more: Iterable[Processor] = (), precision: str = "s"
+) -> Router:
     """The router of a configuration; `more` are the rules of a sink. Raises SettingsError."""
     base_tags = {settings.hostname_tag: hostname, "cluster": cluster}
-    return Router([settings.processor(), *more], {key: value for key, value in base_tags.items() if value})
+    tags = {key: value for key, value in base_tags.items() if value}
+    return Router([settings.processor(), *more], tags, precision=precision)

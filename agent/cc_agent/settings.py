@@ -47,6 +47,9 @@ class AgentMainSettings:
     cluster: str = option(
         "", "name of the cluster in samples; empty means the name of this node", env="CC_AGENT_CLUSTER"
     )
+    markers_enabled: bool = option(
+        False, "end the samples of each tick with a sample 'ccmc-end', from which programs see that they are complete"
+    )
     hostname: str = option("", "name of this node in samples; empty means the host name up to its first dot")
     spool_directory: str = option(
         "", "folder for batches that cannot be sent now; empty means memory only", kind="path", env="STATE_DIRECTORY"
@@ -111,7 +114,10 @@ class AgentConfiguration:
     def make_router(self, sink: Optional[SinkDescription] = None) -> Router:
         """The router, with the rules of this sink if one is given. Raises SettingsError."""
         own = [] if sink is None else sink.settings.make_processors(sink.name)
-        return build_router(self.settings.router, hostname=self.hostname, cluster=self.cluster, more=own)
+        precision = "s" if sink is None else sink.settings.time_precision
+        return build_router(
+            self.settings.router, hostname=self.hostname, cluster=self.cluster, more=own, precision=precision
+        )
 
     @property
     def spool_folder(self) -> Optional[Path]:

@@ -18,6 +18,7 @@ __all__ = (
     "json_values",
     "line_protocol",
     "logging_setup",
+    "nats_client",
     "nearest_name",
     "node_states",
     "output",

@@ -65,9 +65,21 @@ class OneValue:
         pass
 
 
-def _pipeline(*sinks: KeptSink) -> Pipeline:
-    router = Router([], {})
-    return Pipeline(Sampler([OneValue()]), [RoutedSink(router, sink) for sink in sinks], 10)
+def _pipeline(*sinks: KeptSink, markers: bool = False) -> Pipeline:
+    router = Router([], {"hostname": "n1"} if markers else {})
+    return Pipeline(Sampler([OneValue()]), [RoutedSink(router, sink) for sink in sinks], 10, markers=markers)
+
+
+def test_a_marker_ends_the_samples_of_each_tick() -> None:
+    sink = KeptSink()
+    pipeline = _pipeline(sink, markers=True)
+    for time_s in (1000, 1010):
+        pipeline.sample(time_s)
+        pipeline.hand_over()
+    assert [batch.lines.splitlines()[-1] for batch in sink.batches] == [
+        b"ccmc-end,hostname=n1,type=node value=1 1000",
+        b"ccmc-end,hostname=n1,type=node value=1 1010",
+    ]
 
 
 def test_lines_wait_until_they_are_handed_over() -> None:

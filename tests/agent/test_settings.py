@@ -140,7 +140,10 @@ def test_the_old_layout_loads_and_says_what_to_change(tmp_path: Path) -> None:
         ({"collectors": {"memstat": {"mem_used": "mine"}}}, "must be one of"),
         ({"router": {"process_messages": {"manipulate": 1}}}, "router.process_messages.manipulate"),
         ({"router": {"add_tags": [{"value": "x"}]}}, "router.add_tags[0].key: is required"),
-        ({"sinks": {"a": {"type": "htp", "url": "http://x"}}}, "sinks.a.type: must be one of http, stdout, not 'htp'"),
+        (
+            {"sinks": {"a": {"type": "htp", "url": "http://x"}}},
+            "sinks.a.type: must be one of http, influxasync, influxdb, nats,",
+        ),
         ({"sinks": {"a": {"type": "http"}}}, "sinks.a: url: is required"),
         (
             {"sinks": {"a": {"type": "http", "url": "http://x", "username": "u"}}},
@@ -179,7 +182,7 @@ def test_rules_that_a_store_could_not_digest_are_left_out_with_a_warning(tmp_pat
 
 def test_what_is_not_supported_yet_is_said(tmp_path: Path) -> None:
     document = {
-        "sinks": {"n": {"type": "nats", "host": "x"}, "out": {"type": "stdout"}},
+        "sinks": {"n": {"type": "questdb", "host": "x"}, "out": {"type": "stdout"}},
         "receivers": {"r": {"type": "nats"}},
         "router": {"interval_aggregates": [{"name": "x"}]},
     }
@@ -201,7 +204,7 @@ def test_production_configurations_load_unchanged(shared_fixtures: Path, cluster
     assert configuration.interval_s == 60
     assert configuration.cluster == cluster
     assert configuration.settings.collectors.netstat is not None
-    assert [sink.name for sink in configuration.sinks] == [f"{cluster}store"]
+    assert [sink.name for sink in configuration.sinks] == ["nhrinflux", f"{cluster}store"]
     assert any("normalize_metrics" in warning for warning in configuration.warnings)
     configuration.make_router()
     for sink in configuration.sinks:

@@ -3,5 +3,9 @@
 __all__ = (
     "base",
     "http",
+    "influx",
+    "nats",
+    "network",
     "registry",
+    "victoriametrics",
 )

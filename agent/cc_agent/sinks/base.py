@@ -37,6 +37,11 @@ class SinkSettings:
         (), "old form of process_messages.move_meta_to_tag_if: meta keys to send as tags", key="meta_as_tags"
     )
 
+    @property
+    def time_precision(self) -> str:
+        """The unit of the timestamps that this sink wants."""
+        return str(getattr(self, "precision", "s"))
+
     def make_processors(self, name: str) -> List[Processor]:
         """The rules of this sink. Raises SettingsError."""
         old = ProcessorSettings(move_meta_to_tag_if=tuple(TagRule(key, key) for key in self.meta_as_tags))

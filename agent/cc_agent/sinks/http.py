@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional
 from urllib.parse import urlsplit, urlunsplit
 
-from cc_agent.router import Batch
-from cc_agent.sinks.base import SinkSettings
+from cc_agent.sinks.network import NetworkSettings, precision_option
 from cc_common.errors import SettingsError
 from cc_common.settings import option, required
 
 if TYPE_CHECKING:
-    from cc_common.delivery import DeliveryOutcome, DeliveryWorker, HttpSender
+    from cc_common.delivery import DeliveryOutcome, HttpSender
 
 TOKEN_VARIABLE = "CC_AGENT_TOKEN"  # noqa: S105 the name of a variable, not a token
 WRITE_PATH = "/api/write"
 
 
 @dataclass(frozen=True)
-class HttpSettings(SinkSettings):
+class HttpSettings(NetworkSettings):
     """Options of a sink of type http."""
 
     url: str = required(f"address; without a path, {WRITE_PATH} is meant")
     jwt: str = option("", "token that is sent as bearer token", env=TOKEN_VARIABLE, secret=True)
     username: str = option("", "user name, for servers that want one instead of a token")
     password: str = option("", "password that belongs to the user name", secret=True)
-    ca_file: str = option("", "certificates to trust instead of the system's", key="ca_file", kind="path")
-    timeout_s: float = option(
-        10.0, "maximum time for a request to the end of its response", key="timeout", kind="duration", minimum=0.1
-    )
-    memory_limit_bytes: int = option(
-        8_388_608, "maximum bytes waiting in memory", key="memory_limit_bytes", minimum=65_536
-    )
-    spool_limit_bytes: int = option(
-        268_435_456, "maximum bytes waiting on disk, if there is a spool folder", key="spool_limit_bytes", minimum=0
-    )
     idle_connection_timeout_s: float = option(
         120.0, "accepted for compatibility", key="idle_connection_timeout", kind="duration"
     )
@@ -48,9 +35,7 @@ class HttpSettings(SinkSettings):
     max_retries: int = option(
         0, "accepted for compatibility: batches are kept until they are delivered", key="max_retries"
     )
-    precision: str = option(
-        "s", "accepted for compatibility: seconds are sent", key="precision", choices=("s", "ms", "us", "ns")
-    )
+    precision: str = precision_option()
 
     def __post_init__(self) -> None:
         """Check that user name and password come together."""
@@ -93,42 +78,3 @@ def make_sender(
         headers=headers,
         interpret=interpret,
     )
-
-
-def sink_spool_folder(folder: Optional[Path], name: str) -> Optional[Path]:
-    """The folder of one sink below the common spool folder; None if there is none."""
-    return folder / re.sub(r"[^A-Za-z0-9_-]", "_", name) if folder else None
-
-
-class HttpSink:
-    """Queues batches for a delivery worker, which sends them and backs off while the server is unavailable."""
-
-    def __init__(self, name: str, settings: HttpSettings, *, spool: Optional[Path] = None) -> None:
-        self.name = name
-        self._settings = settings
-        self._spool = sink_spool_folder(spool, name)
-        self._worker: Optional[DeliveryWorker] = None
-
-    def start(self) -> None:
-        """Open the outbox and start the worker. Raises DeliveryError if address or spool folder cannot be used."""
-        from cc_common.delivery import DeliveryWorker, Outbox  # noqa: PLC0415 not every command sends
-
-        sender = make_sender(self._settings)
-        outbox = Outbox(
-            self._spool,
-            memory_limit_bytes=self._settings.memory_limit_bytes,
-            disk_limit_bytes=self._settings.spool_limit_bytes,
-        )
-        self._worker = DeliveryWorker(outbox, sender)
-        self._worker.start()
-
-    def put(self, batch: Batch, /) -> None:
-        """Queue a batch; never waits for the network."""
-        if self._worker is not None and batch.samples:
-            self._worker.put(batch.lines)
-
-    def close(self, deadline_s: float, /) -> None:
-        """Send for this many seconds at most; the rest goes to the spool folder, or is lost without one."""
-        if self._worker is not None:
-            self._worker.stop(deadline_s)
-            self._worker = None

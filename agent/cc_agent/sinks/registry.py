@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
 
 from cc_agent.processor import FIELD_RULES
 from cc_agent.sinks.base import Sink
-from cc_agent.sinks.http import HttpSettings, HttpSink
+from cc_agent.sinks.http import HttpSettings, make_sender
+from cc_agent.sinks.influx import InfluxAsyncSettings, InfluxSettings, make_influx_sender
+from cc_agent.sinks.nats import NatsSettings, make_nats_sender
+from cc_agent.sinks.network import NetworkSink
 from cc_agent.sinks.stdout import StdoutSettings, StdoutSink
+from cc_agent.sinks.victoriametrics import (
+    PrometheusConverter,
+    VictoriaMetricsSettings,
+    make_victoriametrics_sender,
+)
 from cc_common.errors import SettingsError
 from cc_common.settings import load
 
-AnySinkSettings = Union[HttpSettings, StdoutSettings]
+AnySinkSettings = Union[
+    HttpSettings, InfluxAsyncSettings, InfluxSettings, NatsSettings, StdoutSettings, VictoriaMetricsSettings
+]
 
-SINK_TYPES: Dict[str, Type[AnySinkSettings]] = {"http": HttpSettings, "stdout": StdoutSettings}
-UNSUPPORTED_SINKS = ("nats", "influxdb", "influxasync", "prometheus", "questdb", "ganglia", "libganglia")
+SINK_TYPES: Dict[str, Type[AnySinkSettings]] = {
+    "http": HttpSettings,
+    "influxasync": InfluxAsyncSettings,
+    "influxdb": InfluxSettings,
+    "nats": NatsSettings,
+    "stdout": StdoutSettings,
+    "victoriametrics": VictoriaMetricsSettings,
+}
+UNSUPPORTED_SINKS = ("prometheus", "questdb", "ganglia", "libganglia")
 
 _LEGACY = {f"process_messages.{key}": advice for key, advice in FIELD_RULES.items()}
 
@@ -78,5 +96,12 @@ def make_sink(description: SinkDescription, spool: Optional[Path]) -> Sink:
     """The sink, not started yet; `spool` is the common spool folder."""
     name, settings = description
     if isinstance(settings, HttpSettings):
-        return HttpSink(name, settings, spool=spool)
+        return NetworkSink(name, settings, partial(make_sender, settings), spool=spool)
+    if isinstance(settings, NatsSettings):
+        return NetworkSink(name, settings, partial(make_nats_sender, settings), spool=spool)
+    if isinstance(settings, (InfluxAsyncSettings, InfluxSettings)):
+        return NetworkSink(name, settings, partial(make_influx_sender, settings), spool=spool)
+    if isinstance(settings, VictoriaMetricsSettings):
+        sender = partial(make_victoriametrics_sender, settings)
+        return NetworkSink(name, settings, sender, spool=spool, convert=PrometheusConverter())
     return StdoutSink(name, settings)

@@ -1,4 +1,4 @@
-"""Delivery of batches without loss: a queue in memory and on disk, an HTTP sender, and a worker thread between them.
+"""Delivery of batches without loss: a queue in memory and on disk, senders, and a worker thread between them.
 
 outbox = Outbox(Path("/var/spool/cc-agent"))
 worker = DeliveryWorker(outbox, HttpSender("https://monitoring/api/write", token=token))
@@ -25,4 +25,5 @@ __all__ = (
     "batch_split",
     "http_response",
     "http_sender",
+    "nats_sender",
 )

@@ -37,7 +37,8 @@ class HttpSender:
 
     Thread-safe, with `connections` connections at most. `token` is sent as bearer token. `ca_file` has certificates to
     trust instead of the system's. Proxies and .netrc of the environment are not used. `interpret` turns a response into
-    an outcome. The constructor raises DeliveryError for an unusable address, token or CA file; `send` does not raise.
+    an outcome. With `always_gzip` batches are compressed even if the peer does not say that it accepts that. The
+    constructor raises DeliveryError for an unusable address, token or CA file; `send` does not raise.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class HttpSender:
         content_type: str = "text/plain; charset=utf-8",
         interpret: Callable[..., DeliveryOutcome] = interpret_response,
         connections: int = 1,
+        always_gzip: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._url = url
@@ -60,7 +62,7 @@ class HttpSender:
         self._clock = clock
         self._connections = connections
         self._client_lock = threading.Lock()
-        self._gzip = False
+        self._always_gzip = self._gzip = always_gzip
         self._has_responded = False
         self._headers: Dict[str, str] = {"Content-Type": content_type, "Accept": "application/json", **headers}
         if token:
@@ -106,7 +108,7 @@ class HttpSender:
                     break
             response_headers = {name.lower(): value for name, value in response.headers.items()}
             self._has_responded = True
-            self._gzip = "gzip" in response_headers.get("accept-encoding", "").lower()
+            self._gzip = self._always_gzip or "gzip" in response_headers.get("accept-encoding", "").lower()
             return HttpResponse(response.status_code, response_headers, bytes(received))
 
     def _get_client(self) -> httpx.Client:
