@@ -15,6 +15,13 @@ _INPUTS_OF_DERIVED_METRICS = (
 )  # fmt: skip
 
 
+_NAMES_OF_GPU_METRICS = {
+    "nv_util": "acc_utilization",
+    "nv_fb_mem_used": "acc_mem_used",
+    "nv_average_power": "acc_power",
+}
+
+
 def default_collectors() -> Dict[str, Any]:
     """The value of `collectors` if a configuration has none."""
     return {
@@ -39,6 +46,7 @@ def default_collectors() -> Dict[str, Any]:
         },
         "pressure": {"include_metrics": ["psi_memory_some", "psi_io_some"]},
         "vmstat": {"include_metrics": ["vm_major_faults", "vm_oom_kills"]},
+        "nvidia": {"include_metrics": ["nv_util", "nv_fb_mem_used", "nv_average_power", "job_acc_mem_used"]},
         "slurm_cgroup": {"include_metrics": ["job_mem_used", "job_mem_limit", "job_cpu_used", "job_oom_kills"]},
     }
 
@@ -48,9 +56,9 @@ def default_router() -> Dict[str, Any]:
     return {
         "process_messages": {
             "drop_messages": list(_INPUTS_OF_DERIVED_METRICS),
-            "rename_messages": {"load_one": "cpu_load"},
+            "rename_messages": {"load_one": "cpu_load", **_NAMES_OF_GPU_METRICS},
             "change_unit_prefix": {
-                "name == 'mem_used'": "G",
+                "name in ['mem_used', 'acc_mem_used']": "G",
                 f"name in {_BYTE_RATES}": "M",
             },
         }

@@ -43,6 +43,8 @@ _WATCH_SATURATION = ThresholdShares(0.5, 0.8, 0.95, lower_is_better=True)
 _WATCH_EARLY = ThresholdShares(0.05, 0.2, 0.5, lower_is_better=True)
 _DISK_BYTES_PER_S = 2e9
 _DISK_REQUESTS_PER_S = 100_000.0
+_GPU_MEMORY_BYTES = 80e9
+_GPU_POWER_W = 700.0
 _PAGE_FAULTS_PER_S = 1e6
 _MAJOR_FAULTS_PER_S = 10_000.0
 _PRESSURE = ("psi_cpu_full", "psi_memory_some", "psi_memory_full", "psi_io_some", "psi_io_full")
@@ -68,6 +70,9 @@ def _defaults_by_name(machine: MachineSizes) -> Dict[str, MetricDefaults]:
         "vm_major_faults": MetricDefaults("sum", _MAJOR_FAULTS_PER_S, _WATCH_EARLY),
         "vm_oom_kills": MetricDefaults("sum", 1.0, ThresholdShares(0.0, 0.001, 0.01, lower_is_better=True)),
         "mem_used": MetricDefaults("sum", float(machine.memory_bytes), _WATCH_SATURATION, "max"),
+        "acc_utilization": MetricDefaults("avg", 100.0, _BUSY, "avg"),
+        "acc_mem_used": MetricDefaults("sum", _GPU_MEMORY_BYTES, _WATCH_SATURATION, "max"),
+        "acc_power": MetricDefaults("sum", _GPU_POWER_W, _BUSY),
         "net_bw": network,
         "ic_read_bw": network,
         "ic_write_bw": network,

@@ -1,8 +1,12 @@
 """A small machine made of files, to be read instead of the real one."""
 
+import ctypes
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +16,59 @@ if str(Path(__file__).parent) not in sys.path:
 from kernel_files import write_system_files
 
 Write = Callable[[str, str], None]
+
+
+_NVML_SOURCE = Path(__file__).with_name("nvml") / "fake_nvml.c"
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A made libnvidia-ml.so.1, loaded before nvidia-ml-py looks for one: the loader then takes this one."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler to make a library of the driver with")
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    path = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    options = ("-shared", "-fPIC", "-O1", "-Wl,-soname,libnvidia-ml.so.1")
+    subprocess.run([compiler, *options, "-o", str(path), str(_NVML_SOURCE)], check=True)
+    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    library.fake_get.restype = ctypes.c_longlong
+    return library
+
+
+class MadeNvml:
+    """The driver of made GPUs: what its library answers, by name."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self.started = library.fake_started
+        self.samples = library.fake_samples
+
+    def set(self, **values: int) -> None:
+        """Set values by name, with `_` for a blank."""
+        self.set_named({name.replace("_", " "): value for name, value in values.items()})
+
+    def set_named(self, values: Mapping[str, int]) -> None:
+        """Set values by name: `name` for all devices, `0.name` for the first GPU, `0/1.name` for an instance of it."""
+        for name, value in values.items():
+            self._library.fake_set(name.encode(), ctypes.c_longlong(value))
+
+    def calls(self, function: str) -> int:
+        """How often a function was called."""
+        return int(self._library.fake_get(f"calls {function}".encode(), ctypes.c_longlong(0)))
+
+
+@pytest.fixture
+def nvml(nvml_library: Any, write: Callable[[str, str], None]) -> Iterator[MadeNvml]:
+    """A machine with one made GPU that answers everything, used by a process of job 4711."""
+    nvml_library.fake_reset()
+    made = MadeNvml(nvml_library)
+    made.set_named({f"field {number}": 1000 for number in (94, 138, 139, 186, 197, 198)})
+    made.set_named({"gpm": 1, "compute count": 1, "compute pid 0": 4242, "compute memory 0": 3 << 30})
+    write("proc/driver/nvidia/version", "NVRM version: made\n")
+    write("proc/4242/cgroup", "0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0\n")
+    yield made
+    nvml_library.fake_reset()
 
 
 @pytest.fixture

@@ -67,3 +67,14 @@ def test_what_a_closed_reader_was_still_reading_is_dropped() -> None:
     _finish(source)
     assert reader.take() is None
     assert not reader.running
+
+
+def test_whoever_waits_gets_a_reading_that_returns_in_time() -> None:
+    source = Source()
+    reader = BackgroundReader("slow", source.read)
+    assert reader.wait(0.0), "nothing was begun"
+    reader.start()
+    assert not reader.wait(0.001)
+    _finish(source)
+    assert reader.wait(30.0)
+    assert reader.take() is not None

@@ -25,6 +25,7 @@ from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
 from cc_agent.collectors.nfsiostat import NfsiostatCollector, NfsiostatOptions
 from cc_agent.collectors.nfsstat import NfsstatCollector, NfsstatOptions
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
+from cc_agent.collectors.nvidia import NvidiaCollector, NvidiaOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, make_collectors
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
@@ -71,6 +72,7 @@ MAKERS: dict[str, Callable[[Path], Collector]] = {
         LustrestatOptions(send_abs_values=True, send_derived_values=True, send_diff_values=True), root
     ),
     "vmstat": lambda root: VmstatCollector(VmstatOptions(send_abs_values=True), root),
+    "nvidia": lambda root: NvidiaCollector(NvidiaOptions(), root),
     "slurm_cgroup": lambda root: SlurmCgroupCollector(SlurmCgroupOptions(), root),
     "slurm_cgroup, shares": lambda root: SlurmCgroupCollector(
         SlurmCgroupOptions(send_job_values=False, send_hwthread_shares=True), root
@@ -86,6 +88,8 @@ IN_BACKGROUND = {
 
 @pytest.fixture(params=MAKERS)
 def collector(request: pytest.FixtureRequest, machine: Path) -> Collector:
+    if request.param == "nvidia":
+        request.getfixturevalue("nvml")
     return MAKERS[request.param](machine)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cc_agent.cli import PROGRAM
 from cc_agent.collectors.base import RawSeries
-from cc_agent.collectors.registry import make_collectors
+from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, make_collectors
 from cc_agent.default_metrics import default_collectors, default_router
 from cc_agent.options import AgentOptions
 from cc_agent.settings import AgentConfiguration, load_configuration
@@ -66,14 +66,20 @@ def test_without_a_file_the_defaults_hold() -> None:
     assert sink.settings.jwt == "abc"
 
 
-def test_a_configuration_of_the_reference_loads_with_a_warning_for_what_is_missing(tmp_path: Path) -> None:
+def test_a_configuration_of_the_reference_loads(tmp_path: Path) -> None:
     configuration = _configure(tmp_path, SAMPLE)
     assert configuration.interval_s == 30
     assert configuration.cluster == "demo"
-    (warning,) = configuration.warnings
-    assert "collectors.nvidia" in warning
+    assert configuration.warnings == []
     names = [collector.name for collector in make_collectors(configuration.settings.collectors)]
-    assert names == ["cpustat", "memstat"]
+    assert set(names) == {"cpustat", "memstat", "nvidia"}
+
+
+def test_collectors_of_the_reference_that_are_missing_are_named(tmp_path: Path) -> None:
+    document = {**SAMPLE, "collectors": {"loadavg": {}, **{name: {} for name in UNSUPPORTED_COLLECTORS}}}
+    warnings = _configure(tmp_path, document).warnings
+    assert len(warnings) == len(UNSUPPORTED_COLLECTORS)
+    assert all(f"collectors.{name}" in text for name, text in zip(UNSUPPORTED_COLLECTORS, warnings, strict=True))
 
 
 def test_the_command_line_beats_the_file(tmp_path: Path) -> None:

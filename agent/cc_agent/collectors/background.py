@@ -25,6 +25,7 @@ class BackgroundReader(Generic[T]):
         self._result: Optional[T] = None
         self._error: Optional[Exception] = None
         self._generation = 0
+        self._thread: Optional[threading.Thread] = None
 
     @property
     def running(self) -> bool:
@@ -38,8 +39,15 @@ class BackgroundReader(Generic[T]):
                 return False
             self._running = True
             generation = self._generation
-        threading.Thread(target=self._work, args=(generation,), name=self._name, daemon=True).start()
+        self._thread = threading.Thread(target=self._work, args=(generation,), name=self._name, daemon=True)
+        self._thread.start()
         return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the reading that was begun last; whether it has returned."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self._running
 
     def take(self) -> Optional[T]:
         """The result of the last reading, given once; None if there is none yet. Raises what the reading raised."""

@@ -22,6 +22,7 @@ from cc_agent.collectors.netstat import NetstatCollector, NetstatOptions
 from cc_agent.collectors.nfsiostat import NfsiostatCollector, NfsiostatOptions
 from cc_agent.collectors.nfsstat import NfsstatOptions, make_nfs3stat, make_nfs4stat
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
+from cc_agent.collectors.nvidia import NvidiaCollector, NvidiaOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
 from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
@@ -37,7 +38,6 @@ UNSUPPORTED_COLLECTORS = (
     "customcmd",
     "ipmistat",
     "likwid",
-    "nvidia",
     "rapl",
     "rocm_smi",
     "self",
@@ -57,6 +57,7 @@ class CollectorsSettings:
     netstat: Optional[NetstatOptions] = section(NetstatOptions, "Network traffic.", key="netstat", optional=True)
     iostat: Optional[IostatOptions] = section(IostatOptions, "Disk traffic.", key="iostat", optional=True)
     diskstat: Optional[DiskstatOptions] = section(DiskstatOptions, "Fill levels.", key="diskstat", optional=True)
+    nvidia: Optional[NvidiaOptions] = section(NvidiaOptions, "GPUs of NVIDIA.", key="nvidia", optional=True)
     schedstat: Optional[SchedstatOptions] = section(
         SchedstatOptions, "Load of each hardware thread.", key="schedstat", optional=True
     )
@@ -104,6 +105,7 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("netstat", NetstatCollector),
     ("iostat", IostatCollector),
     ("diskstat", DiskstatCollector),
+    ("nvidia", NvidiaCollector),
     ("schedstat", SchedstatCollector),
     ("numastats", NumastatsCollector),
     ("pressure", PressureCollector),
