@@ -35,6 +35,11 @@ WALK: Mapping[str, tuple[str, ...]] = {
         "/monitoring/job/{archived}?by=zz_secret",
         "/monitoring/job/{archived}?scope=core",
     ),
+    "/monitoring/jobs/export": ("/monitoring/jobs/export?format=csv", "/monitoring/jobs/export?format=json"),
+    "/monitoring/job/<int:job_id>/export": (
+        "/monitoring/job/{running}/export?format=csv",
+        "/monitoring/job/{archived}/export?format=json",
+    ),
     "/monitoring/job/<int:job_id>/data": ("/monitoring/job/{running}/data", "/monitoring/job/{archived}/data"),
     "/monitoring/job/<int:job_id>/series/<metric>": (
         "/monitoring/job/{running}/series/zz_secret",

@@ -35,6 +35,8 @@ def make_blueprint() -> Blueprint:
     add("/monitoring/user/<name>", "person", old_addresses.redirect_person)
     add("/search", "search", old_addresses.redirect_search)
     add("/monitoring/job/<int:job_id>", "job", job_view.show_job)
+    add("/monitoring/jobs/export", "export_jobs", job_list_view.export_jobs)
+    add("/monitoring/job/<int:job_id>/export", "export_job", job_view.export_job)
     add("/monitoring/job/<int:job_id>/data", "job_data", job_view.send_plots)
     add("/monitoring/job/<int:job_id>/series/<metric>", "series", job_view.show_series)
     add("/assets/<version>/<path:name>", "asset", assets.serve_asset)

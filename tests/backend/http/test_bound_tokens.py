@@ -202,6 +202,14 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/monitoring/jobs/?user=zoe"),
     ),
     "/monitoring/job/<int:job_id>": (Asked("/monitoring/job/{running}"), Asked("/monitoring/job/{archived}")),
+    "/monitoring/jobs/export": (
+        Asked("/monitoring/jobs/export?format=csv"),
+        Asked("/monitoring/jobs/export?format=json&cluster=heron"),
+    ),
+    "/monitoring/job/<int:job_id>/export": (
+        Asked("/monitoring/job/{running}/export?format=csv"),
+        Asked("/monitoring/job/{archived}/export"),
+    ),
     "/monitoring/job/<int:job_id>/data": (
         Asked("/monitoring/job/{running}/data"),
         Asked("/monitoring/job/{archived}/data"),

@@ -597,6 +597,39 @@ def test_each_plot_is_a_table_and_a_csv_as_well(site: Site, running: int) -> Non
     assert client.get(f"/monitoring/job/{running}/series/nothing").status_code == 404
 
 
+def test_a_job_and_a_list_can_be_saved_without_script(
+    site: Site, running: int, read_page: Callable[[str], Any]
+) -> None:
+    client = sign_in(site)
+    for path, name in ((f"/monitoring/job/{running}", "job-"), (f"{JOBS}?state=running&sort=oldest&per=50", "jobs.")):
+        links = [link.attributes.get("href", "") for link in read_page(client.get(path).text).all("a")]
+        saving = [link for link in links if "/export?" in link]
+        assert [link.rpartition("format=")[2] for link in saving] == ["csv", "json"]
+        for link, mimetype in zip(saving, ("text/csv", "application/json"), strict=True):
+            answer = client.get(link)
+            assert (answer.status_code, answer.mimetype) == (200, mimetype)
+            assert answer.headers["Content-Disposition"].startswith(f'attachment; filename="{name}')
+            assert str(answer.headers["Cache-Control"]) == "private, no-cache"
+
+
+def test_a_saved_list_has_all_jobs_of_its_filters_in_its_order(site: Site) -> None:
+    for number in range(1, 31):
+        site.start_job(jobId=number, user="ada" if number > 3 else "bob", startTime=int(site.clock()) - 1000 + number)
+    client = sign_in(site)
+    saved = client.get("/monitoring/jobs/export?format=json&user=ada&sort=oldest&page=2&per=25").get_json()
+    assert [job["jobId"] for job in saved["jobs"]] == list(range(4, 31))
+    assert saved["total"] == 27
+    assert len(client.get("/monitoring/jobs/export?format=csv&q=user:bob").text.splitlines()) == 4
+    assert client.get("/monitoring/jobs/export?format=parquet").status_code == 400
+
+
+def test_people_save_their_own_jobs_only(site: Site, running: int) -> None:
+    client = sign_in(site, "eve", "user")
+    assert client.get(f"/monitoring/job/{running}/export?format=csv").status_code == 404
+    assert len(client.get("/monitoring/jobs/export?format=csv").text.splitlines()) == 1
+    assert site.app.test_client().get(f"/monitoring/job/{running}/export?format=csv").status_code in (303, 401)
+
+
 def test_what_a_job_says_of_itself_is_text_and_never_markup(
     site: Site, running: int, read_page: Callable[[str], Any]
 ) -> None:

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 from flask import Response, make_response, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
 
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.row_rules import row_rule_for
+from cc_backend.http.downloads import FORMAT, requested_format
 from cc_backend.http.guard import current_caller, page_etag
+from cc_backend.http.job_downloads import send_job_list
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_queries import JobListPage
 from cc_backend.jobs.tag_filters import with_tags
@@ -54,6 +57,22 @@ def show_jobs() -> Response:
         **build_controls(query, page.total, len(rows)),
     )
     return private_response(html)
+
+
+@requires(Permission.PAGE)
+def export_jobs() -> Response:
+    """All jobs of a list, on whichever page, as a file."""
+    services = current_services()
+    form = requested_format(request.args)
+    query = parse_list_address(MultiDict(entry for entry in request.args.items(multi=True) if entry[0] != FORMAT))
+    search = parse_search(query.text) if query.text else ParsedSearch()
+    if search.filter:
+        query = query.without_filters_named(search.filter[0]).with_changes(filters=(*query.filters, search.filter))
+        search = ParsedSearch()
+    key, descending = query.order
+    response = send_job_list(job_filter(services, query, search), form, order=key, descending=descending)
+    response.headers["Cache-Control"] = PRIVATE_CACHE
+    return response
 
 
 def job_filter(services: Services, query: ListAddress, search: ParsedSearch) -> JobFilter:

@@ -17,7 +17,9 @@ from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.row_rules import row_rule_for
 from cc_backend.clusters import MetricConfig, SubCluster, with_measured_job_metrics
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
+from cc_backend.exports.csv_text import text_cell
 from cc_backend.http.guard import current_caller
+from cc_backend.http.job_downloads import send_job
 from cc_backend.insight.assessment import find_outlier_nodes, judged_scopes, stored_assessment
 from cc_backend.insight.configured_units import convert_to_configured_units
 from cc_backend.insight.curve_maths import downsample
@@ -85,6 +87,7 @@ def _page_variables(page: JobPageView, options: PageOptions, job_id: int) -> dic
         "live": is_live(page.job),
         "address": lambda **changes: _page_address(job_id, changes),
         "data_address": url_for("web.job_data", job_id=job_id, **_current_parameters("scope", "axis", "lines")),
+        "export_url": lambda form: url_for("web.export_job", job_id=job_id, format=form),
         "series_url": lambda metric, form="": _series_address(job_id, metric, form),
         "each": options.separate_lines,
         "banded": any(plot.figure.bands for plot in page.plots),
@@ -125,6 +128,15 @@ def send_plots(job_id: int) -> Response:
     response.vary.add("Accept")
     response.add_etag()
     response.make_conditional(request)
+    return response
+
+
+@requires(Permission.PAGE)
+def export_job(job_id: int) -> Response:
+    """The job with all its samples as a file, as `/api/jobs/export/` gives it."""
+    services = current_services()
+    response = send_job(services.job_queries.get(job_id, row_rule_for(current_caller()), now_s=services.now_s()))
+    response.headers["Cache-Control"] = PRIVATE_CACHE
     return response
 
 
@@ -282,7 +294,7 @@ def _csv_response(job: Job, metric: str, table: PlotTable) -> Response:
     text = io.StringIO()
     writer = csv.writer(text)
     unit = f" ({table.row_unit})" if table.row_unit else ""
-    writer.writerow(["time_s", "time", *(f"{name}{unit}" for name in table.names)])
+    writer.writerow(["time_s", "time", *(text_cell(f"{name}{unit}") for name in table.names)])
     for i, column in enumerate(table.rows.T.tolist()):
         time_s = job.start_time + i * table.timestep_s
         writer.writerow([time_s, format_iso_utc(time_s), *(f"{v:.6g}" if math.isfinite(v) else "" for v in column)])

@@ -1,6 +1,7 @@
 """Everything around the rows of the job list: the form of filters, views, orders, pages."""
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from flask import url_for
 
@@ -64,12 +65,18 @@ def build_controls(query: ListAddress, total: int, shown: int) -> dict[str, obje
         ],
         "sorts": [(name, words) for name, (words, _, _) in SORTS.items()],
         "page_sizes": PAGE_SIZES,
+        "export_url": lambda form: _export_address(query, form),
         "form": build_form_fields(query),
         "other_parameters": [p for p in query.to_parameters() if p[0] not in ("sort", "per", "page")],
         "range_words": f"{format_number(first)}\N{EN DASH}{format_number(last)} of {format_number(total)}",
         "previous": query.with_changes(page=query.page - 1).to_address(path) if query.page > 1 else "",
         "next": query.with_changes(page=query.page + 1).to_address(path) if last < total else "",
     }
+
+
+def _export_address(query: ListAddress, form: str) -> str:
+    """The address of a file with all jobs of the list."""
+    return f"{url_for('web.export_jobs')}?{urlencode([*query.with_changes(page=1).to_parameters(), ('format', form)])}"
 
 
 def build_form_fields(query: ListAddress) -> dict[str, object]:
