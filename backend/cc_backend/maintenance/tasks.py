@@ -43,24 +43,25 @@ TOKENS_EVERY_S = 60.0
 
 def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:
     """All periodic tasks of a backend; long ones end early when `stopping` is set."""
+    ends = _end_of_round(services, stopping)
     archiver = make_archiver(services)
     backfill = StatisticsBackfill(services.stored_statistics, services.job_queries, services.archive, services.now_s)
     refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
 
     def archive() -> None:
         services.archive.require_root()  # fails once here instead of for each job, and is retried soon
-        archiver.run_once(now_s=services.now_s(), retention_now_s=services.retention_now_s(), stopping=stopping.is_set)
+        archiver.run_once(now_s=services.now_s(), retention_now_s=services.retention_now_s(), stopping=ends)
 
     updater = MetaUpdater(services.database, services.archive_queue, services.archive)
 
     def update_meta() -> None:
-        updater.run_once(now_s=services.now_s(), stopping=stopping.is_set)
+        updater.run_once(now_s=services.now_s(), stopping=ends)
 
     def footprints() -> None:
-        refresher.step(now_s=services.now_s(), stopping=stopping.is_set)
+        refresher.step(now_s=services.now_s(), stopping=ends)
 
     def judgements() -> None:
-        services.judge.judge_outdated(now_s=services.now_s(), stopping=stopping.is_set)
+        services.judge.judge_outdated(now_s=services.now_s(), stopping=ends)
 
     def end_sessions() -> None:
         services.sessions.purge(now_s=services.retention_now_s())
@@ -71,7 +72,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     def prune_node_states() -> None:
         retention = services.settings.main.nodestate_retention
         if retention.policy == "delete":
-            services.node_states.prune(services.retention_now_s() - 3600 * retention.age, stopping=stopping.is_set)
+            services.node_states.prune(services.retention_now_s() - 3600 * retention.age, stopping=ends)
 
     def leading(run: Callable[[], object]) -> Callable[[], object]:
         return lambda: run() if services.database_watch.is_leader() else None
@@ -89,12 +90,10 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
             first_run_s=0.0,
             thread="job columns",
         ),
-        PeriodicTask(
-            "statistics", leading(partial(backfill.step, stopping.is_set)), STATISTICS_EVERY_S, thread="job columns"
-        ),
+        PeriodicTask("statistics", leading(partial(backfill.step, ends)), STATISTICS_EVERY_S, thread="job columns"),
         PeriodicTask(
             "job scripts",
-            leading(partial(services.job_columns.script_search.maintain, stopping.is_set)),
+            leading(partial(services.job_columns.script_search.maintain, ends)),
             JOB_SCRIPTS_EVERY_S,
             thread="job columns",
         ),
@@ -124,6 +123,11 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
     )
 
 
+def _end_of_round(services: Services, stopping: threading.Event) -> Callable[[], bool]:
+    """Whether a round of work is to end early: also when another process may have become the leader meanwhile."""
+    return lambda: stopping.is_set() or not services.database_watch.is_leader()
+
+
 def _end_overdue_jobs(services: Services) -> None:
     grace_s = services.settings.main.stop_jobs_exceeding_walltime
     if grace_s:  # by the time of retention: a jump of the clock ends no job
@@ -142,7 +146,7 @@ def _tagging_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         if not services.database_watch.is_leader():
             return
         for _ in range(MAX_TAG_BATCHES):  # so many in a row after many starts at once
-            if services.job_tagger.tag_queued(stopping=stopping.is_set) < DETECTION_BATCH:
+            if services.job_tagger.tag_queued(stopping=_end_of_round(services, stopping)) < DETECTION_BATCH:
                 break
 
     enabled = services.settings.main.enable_job_taggers

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from cc_backend.archive.file_archive import FileArchive
 from cc_backend.errors import BackendError
 from cc_backend.maintenance.tasks import periodic_tasks
-from cc_backend.model import MonitoringStatus
+from cc_backend.model import Job, JobData, MonitoringStatus
 from cc_backend.services import Services
 
 EXTERNAL = [{"scope": "*", "url": "http://127.0.0.1:9", "token": "none"}]
@@ -85,3 +86,23 @@ def test_the_leader_alone_archives(start_server: StartServer) -> None:
         assert finished is not None
         assert finished.monitoring_status == expected
     assert finished.footprint
+
+
+def test_a_leader_that_leads_no_more_leaves_the_rest_of_its_round_to_the_next(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = start_server("first"), start_server("second", external=EXTERNAL)
+    for job_id in (1, 2, 3):
+        first.start_job(jobId=job_id)
+        first.stop_job(job_id=job_id)
+    first.clock.advance(1200)
+    store = FileArchive.store
+
+    def store_and_lose_the_lead(archive: FileArchive, job: Job, data: JobData) -> None:
+        store(archive, job, data)
+        first.services.database_watch.close()  # as when its connection is cut
+
+    monkeypatch.setattr(FileArchive, "store", store_and_lose_the_lead)
+    run_task(first.services, "archive")
+    waiting = [job.job_id for job in second.services.archive_queue.queued_jobs()]
+    assert waiting == [2, 3]
