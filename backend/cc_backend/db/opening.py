@@ -19,11 +19,13 @@ def open_database(
     busy_timeout_s: float = 10.0,
     statement_timeout_s: float = 60.0,
     cache_size_mb: int = 16,
+    writer_cache_mb: int | None = None,
 ) -> Database:
     """The database at a path, `sqlite:///path` or `postgresql://user@host:port/name`.
 
     A missing file is created, a missing folder or PostgreSQL database is not. `password` and `statement_timeout_s` are
-    for PostgreSQL, `cache_size_mb` is for SQLite, per thread that uses the database.
+    for PostgreSQL, `cache_size_mb` is for SQLite, per thread that uses the database; the one connection that writes has
+    `writer_cache_mb` if that is given.
 
     Raises:
         SettingsError: the address names another engine, or no database, or the engine's library is not installed.
@@ -43,7 +45,9 @@ def open_database(
         )
     if not path.parent.is_dir():
         raise SettingsError(_SETTING, f"the folder {path.parent} of the database does not exist; create it")
-    return SqliteDatabase(path, busy_timeout_s=busy_timeout_s, cache_size_mb=cache_size_mb)
+    return SqliteDatabase(
+        path, busy_timeout_s=busy_timeout_s, cache_size_mb=cache_size_mb, writer_cache_mb=writer_cache_mb
+    )
 
 
 def database_path(url_or_path: str | Path) -> Path | None:

@@ -57,7 +57,10 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
     _driver_error = sqlite3.DatabaseError
     _busy_advice = _ADVICE[sqlite3.SQLITE_BUSY]
 
-    def __init__(self, path: Path, *, busy_timeout_s: float, cache_size_mb: int) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float, cache_size_mb: int, writer_cache_mb: int | None = None
+    ) -> None:
+        self._writer_cache_kib = 1024 * (writer_cache_mb or cache_size_mb)
         self._lock_wait_since_s: float | None = None  # since when one of our threads waits for SQLite's lock
         self._file_id: FileId | None = None
         self._wal_path = wal_path(path)
@@ -118,6 +121,8 @@ class SqliteDatabase(Database, peewee.SqliteDatabase):
             self._writer = None if state.closed else state.conn
             _set_connection(state, own)
             if self._writer is not None and self._writer is not writer:
+                with suppress(sqlite3.Error):  # the next statement tells what is wrong
+                    self._writer.execute(f"PRAGMA cache_size = {-self._writer_cache_kib}").close()
                 self._forget_connection(self._writer)
                 self._keep_connection(self._writer, threading.main_thread())  # it outlives the thread that opened it
 

@@ -35,6 +35,9 @@ RUNTIME_SHARE = 0.05
 
 MAX_INTERVAL_S = 1800
 
+SILENT_FACTOR = 4
+"""How many times as long as before a job waits if no host has sent a sample meanwhile, `MAX_INTERVAL_S` at most."""
+
 _JOBS_PER_READ = 16
 
 logger = logging.getLogger(__name__)
@@ -159,7 +162,7 @@ class FootprintRefresher:
         heard_s = self._metric_data.heard_s(job.cluster, job.sub_cluster, hosts)
         wait_s = interval_s
         if before is not None and before.heard_s == heard_s:
-            wait_s = min(max(2 * before.wait_s, interval_s), MAX_INTERVAL_S)
+            wait_s = min(max(SILENT_FACTOR * before.wait_s, interval_s), MAX_INTERVAL_S)
         self._last[job.id] = _LastRefresh(
             job.cluster, job.sub_cluster, hosts, heard_s, interval_s, wait_s, now_s + wait_s
         )

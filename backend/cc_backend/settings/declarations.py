@@ -24,8 +24,8 @@ class DatabaseSettings:
 
     cache_size_mb: int = option(
         64,
-        "Page cache of a database connection, in MB. There is one for each of main.threads; more than four share as "
-        "much as four have.",
+        "Page cache of SQLite, in MB: so much for the connection that writes, and as much for all others together, "
+        "which forget what they have read at the next write.",
         minimum=1,
     )
     busy_timeout_ms: int = option(60_000, "How long a statement waits for a lock, in ms.", minimum=0)

@@ -19,8 +19,6 @@ from cc_backend.runtime.lockfile import LockFile, retry_while_locked
 from cc_backend.settings import BackendMainSettings
 from cc_backend.startup.data_locks import record_database_file
 
-_MAX_FULL_CACHES = 4
-
 logger = logging.getLogger(__name__)
 
 
@@ -36,18 +34,13 @@ def open_server_database(main: BackendMainSettings, lock_file: LockFile, *, now_
         password=main.db_password,
         busy_timeout_s=main.db_config.busy_timeout_ms / 1000,
         statement_timeout_s=main.db_config.statement_timeout_ms / 1000,
-        cache_size_mb=connection_cache_mb(main),
+        cache_size_mb=max(1, main.db_config.cache_size_mb // main.threads),
+        writer_cache_mb=main.db_config.cache_size_mb,
     )
     migrate(database, now_s=now_s)
     if isinstance(database, SqliteDatabase):
         record_database_file(lock_file, database.path)
     return database
-
-
-def connection_cache_mb(main: BackendMainSettings) -> int:
-    """Page cache in MB of one connection: there is one per thread, together at most four times the configured size."""
-    cache_mb = main.db_config.cache_size_mb
-    return max(1, min(cache_mb, _MAX_FULL_CACHES * cache_mb // main.threads))
 
 
 @contextmanager
