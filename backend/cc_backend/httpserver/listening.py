@@ -53,6 +53,9 @@ def bind_socket(addr: str) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections time out
         enable_keep_alive(found)
+        # else the end of a response that takes two writes waits 40 ms for the client to acknowledge its beginning;
+        # asyncio does not set it, because sockets that are accepted here do not say which protocol they have
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # unread responses wait in this process and not in the kernel, which would hold megabytes of them
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         found.bind(place)

@@ -113,5 +113,11 @@ def test_the_kernel_asks_those_who_are_silent_whether_they_are_still_there(liste
     assert idle_s + every_s * times <= 120
 
 
+def test_the_end_of_a_response_does_not_wait_until_its_beginning_is_acknowledged(listening: socket.socket) -> None:
+    listening.settimeout(10)
+    with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 def test_a_port_without_a_listener_is_somebody_elses(free_port: int) -> None:
     assert describe_port_owner(free_port) == "another process"
