@@ -19,6 +19,9 @@ _NAMES_OF_GPU_METRICS = {
     "nv_util": "acc_utilization",
     "nv_fb_mem_used": "acc_mem_used",
     "nv_average_power": "acc_power",
+    "rocm_gfx_util": "acc_utilization",
+    "rocm_mem_used": "acc_mem_used",
+    "rocm_avg_power": "acc_power",
 }
 
 
@@ -47,6 +50,7 @@ def default_collectors() -> Dict[str, Any]:
         "pressure": {"include_metrics": ["psi_memory_some", "psi_io_some"]},
         "vmstat": {"include_metrics": ["vm_major_faults", "vm_oom_kills"]},
         "nvidia": {"include_metrics": ["nv_util", "nv_fb_mem_used", "nv_average_power", "job_acc_mem_used"]},
+        "rocm_smi": {"include_metrics": ["rocm_gfx_util", "rocm_mem_used", "rocm_avg_power", "job_acc_mem_used"]},
         "slurm_cgroup": {"include_metrics": ["job_mem_used", "job_mem_limit", "job_cpu_used", "job_oom_kills"]},
     }
 

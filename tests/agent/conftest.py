@@ -2,6 +2,7 @@
 
 import ctypes
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,45 @@ class MadeNvml:
     def calls(self, function: str) -> int:
         """How often a function was called."""
         return int(self._library.fake_get(f"calls {function}".encode(), ctypes.c_longlong(0)))
+
+
+@pytest.fixture
+def add_amd_gpu(write: Write) -> Callable[..., None]:
+    """Describes a GPU of AMD below /sys; its energy moves forward by the same amount at each step."""
+
+    def add(card: int, address: str, *, step: int = 1) -> None:
+        device = f"sys/class/drm/card{card}/device"
+        files = {
+            "vendor": "0x1002",
+            "uevent": f"DRIVER=amdgpu\nPCI_CLASS=38000\nPCI_SLOT_NAME={address}",
+            "unique_id": "7b3c",
+            "gpu_busy_percent": "97",
+            "mem_busy_percent": "31",
+            "mem_info_vram_total": f"{64 << 30}",
+            "mem_info_vram_used": f"{5 << 30}",
+            "hwmon/hwmon4/power1_average": "200000000",
+            "hwmon/hwmon4/energy1_input": f"{2_500_000_000 * step}",
+        }
+        sensors = {"temp1": ("edge", 45500), "temp2": ("junction", 55000), "temp3": ("mem", 65000)}
+        sensors |= {"freq1": ("sclk", 1_700_000_000), "freq2": ("mclk", 1_600_000_000)}
+        for name, (label, value) in sensors.items():
+            files |= {f"hwmon/hwmon4/{name}_label": label, f"hwmon/hwmon4/{name}_input": f"{value}"}
+        for file, text in files.items():
+            write(f"{device}/{file}", f"{text}\n")
+
+    return add
+
+
+@pytest.fixture
+def amd(tmp_path: Path, write: Write, add_amd_gpu: Callable[..., None]) -> Path:
+    """The root of a machine with one GPU of AMD, used by a process of job 4711."""
+    add_amd_gpu(1, "0000:c1:00.0")
+    numbers = (45, 55, 65, 41, 42, 43, 97, 31, 5, 200, 0, 0, 1700, 1000, 1600, 900, 800, 901, 801)
+    table = struct.pack("<HBB10HQQ7H", 120, 1, 3, *numbers).ljust(88, b"\0") + struct.pack("<4H", 61, 62, 63, 64)
+    (tmp_path / "sys/class/drm/card1/device/gpu_metrics").write_bytes(table.ljust(120, b"\0"))
+    write("sys/class/kfd/kfd/proc/4242/vram_51234", f"{3 << 30}\n")
+    write("proc/4242/cgroup", "0::/system.slice/slurmstepd.scope/job_4711/step_0/user/task_0\n")
+    return tmp_path
 
 
 @pytest.fixture

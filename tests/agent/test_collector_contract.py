@@ -28,6 +28,7 @@ from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.nvidia import NvidiaCollector, NvidiaOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, make_collectors
+from cc_agent.collectors.rocm_smi import RocmSmiCollector, RocmSmiOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
 from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
 from cc_agent.collectors.tempstat import TempstatCollector, TempstatOptions
@@ -73,6 +74,7 @@ MAKERS: dict[str, Callable[[Path], Collector]] = {
     ),
     "vmstat": lambda root: VmstatCollector(VmstatOptions(send_abs_values=True), root),
     "nvidia": lambda root: NvidiaCollector(NvidiaOptions(), root),
+    "rocm_smi": lambda root: RocmSmiCollector(RocmSmiOptions(), root),
     "slurm_cgroup": lambda root: SlurmCgroupCollector(SlurmCgroupOptions(), root),
     "slurm_cgroup, shares": lambda root: SlurmCgroupCollector(
         SlurmCgroupOptions(send_job_values=False, send_hwthread_shares=True), root
@@ -88,8 +90,9 @@ IN_BACKGROUND = {
 
 @pytest.fixture(params=MAKERS)
 def collector(request: pytest.FixtureRequest, machine: Path) -> Collector:
-    if request.param == "nvidia":
-        request.getfixturevalue("nvml")
+    made = {"nvidia": "nvml", "rocm_smi": "amd"}
+    if request.param in made:
+        request.getfixturevalue(made[request.param])
     return MAKERS[request.param](machine)
 
 

@@ -24,6 +24,7 @@ from cc_agent.collectors.nfsstat import NfsstatOptions, make_nfs3stat, make_nfs4
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.nvidia import NvidiaCollector, NvidiaOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
+from cc_agent.collectors.rocm_smi import RocmSmiCollector, RocmSmiOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
 from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
 from cc_agent.collectors.tempstat import TempstatCollector, TempstatOptions
@@ -39,7 +40,6 @@ UNSUPPORTED_COLLECTORS = (
     "ipmistat",
     "likwid",
     "rapl",
-    "rocm_smi",
     "self",
     "smartmon",
     "topprocs",
@@ -58,6 +58,7 @@ class CollectorsSettings:
     iostat: Optional[IostatOptions] = section(IostatOptions, "Disk traffic.", key="iostat", optional=True)
     diskstat: Optional[DiskstatOptions] = section(DiskstatOptions, "Fill levels.", key="diskstat", optional=True)
     nvidia: Optional[NvidiaOptions] = section(NvidiaOptions, "GPUs of NVIDIA.", key="nvidia", optional=True)
+    rocm_smi: Optional[RocmSmiOptions] = section(RocmSmiOptions, "GPUs of AMD.", key="rocm_smi", optional=True)
     schedstat: Optional[SchedstatOptions] = section(
         SchedstatOptions, "Load of each hardware thread.", key="schedstat", optional=True
     )
@@ -106,6 +107,7 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("iostat", IostatCollector),
     ("diskstat", DiskstatCollector),
     ("nvidia", NvidiaCollector),
+    ("rocm_smi", RocmSmiCollector),
     ("schedstat", SchedstatCollector),
     ("numastats", NumastatsCollector),
     ("pressure", PressureCollector),
