@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from cc_agent.accelerators import find_accelerators
 from cc_agent.collectors.base import MetricDescription, RawSeries
 from cc_agent.collectors.memstat import parse_meminfo
 from cc_agent.collectors.registry import make_collectors, metric_intervals_s
@@ -52,6 +53,7 @@ def describe_cluster(
     """
     topology = read_topology(root)
     cpu = read_cpuinfo(root)
+    accelerators = find_accelerators(root)
     machine = read_machine(topology, root)
     clock_ghz, basis = cpu_clock(cpu, root)
     cores = len(topology.cores)
@@ -67,7 +69,10 @@ def describe_cluster(
         "flopRateScalar": _quantity("F/s", cores * clock_ghz * _SCALAR_FLOPS_PER_CYCLE),
         "flopRateSimd": _quantity("F/s", cores * clock_ghz * simd),
         "memoryBandwidth": _quantity("B/s", bandwidth),
-        "topology": topology_document(topology),
+        "topology": {
+            **topology_document(topology),
+            **({"accelerators": [gpu._asdict() for gpu in accelerators]} if accelerators else {}),
+        },
     }
     document = {
         "name": configuration.cluster,

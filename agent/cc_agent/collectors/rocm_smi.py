@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
+from cc_agent.accelerators import amd_devices
 from cc_agent.collectors.base import (
     KernelFile,
     MetricDescription,
@@ -22,9 +22,6 @@ from cc_agent.errors import NotPresentError
 from cc_agent.job_cgroups import job_id_of_process
 from cc_common.settings import option
 
-_AMD = "0x1002"
-_CARD = re.compile(r"card([0-9]+)")
-_ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 _MAX_PROCESSES = 4096
 
 _METRICS = (
@@ -189,7 +186,7 @@ class RocmSmiCollector:
 
     def _find_cards(self) -> None:
         found: Dict[Path, _Card] = {}
-        for index, (device, pci_id) in enumerate(_amd_devices(self._root / "sys/class/drm")):
+        for index, (device, pci_id) in enumerate(amd_devices(self._root)):
             excluded = {str(index), pci_id, pci_id.lower()}.intersection(self._options.exclude_devices)
             if not excluded:
                 known = self._cards.get(device)
@@ -276,24 +273,6 @@ def parse_gpu_metrics(content: bytes) -> Dict[str, float]:
         for name, value in named
         if value != _NOT_MEASURED and not (name.endswith("_util") and value > 100)  # noqa: PLR2004 percent
     }
-
-
-def _amd_devices(folder: Path) -> List[Tuple[Path, str]]:
-    """The devices of AMD with their PCI addresses, in the order of their cards."""
-    try:
-        names = sorted(
-            (int(match.group(1)), entry) for entry in folder.iterdir() if (match := _CARD.fullmatch(entry.name))
-        )
-    except OSError:
-        return []
-    found: List[Tuple[Path, str]] = []
-    for _, entry in names:
-        device = entry / "device"
-        address = _ADDRESS.search(_text(device / "uevent"))
-        if _text(device / "vendor") == _AMD and address:
-            domain, bus, slot, function = (int(part, 16) for part in address.groups())
-            found.append((device, f"{domain:08X}:{bus:02X}:{slot:02X}.{function:X}"))
-    return found
 
 
 def _content(file: KernelFile) -> bytes:
