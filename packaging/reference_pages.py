@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from cc_agent.receivers.registry import RECEIVER_TYPES
 from cc_agent.settings import AgentSettings
 from cc_agent.sinks.registry import SINK_TYPES
 from cc_backend.settings import BackendSettings
@@ -18,15 +19,16 @@ def pages() -> dict[str, str]:
     return {
         "backend-settings.md": reference_page(BackendSettings, title="Settings of cc-backend"),
         "metric-store-settings.md": reference_page(StoreServiceSettings, title="Settings of cc-backend metric-store"),
-        "agent-settings.md": reference_page(AgentSettings, title="Settings of cc-agent", more=_sinks()),
+        "agent-settings.md": reference_page(AgentSettings, title="Settings of cc-agent", more=_sinks_and_receivers()),
         "slurm-adapter-settings.md": reference_page(AdapterSettings, title="Settings of cc-slurm-adapter"),
     }
 
 
-def _sinks() -> list[tuple[type, str, str]]:
+def _sinks_and_receivers() -> list[tuple[type, str, str]]:
     return [
-        (settings, f"sinks.<name>, type {kind}", (settings.__doc__ or "").splitlines()[0])
-        for kind, settings in SINK_TYPES.items()
+        (settings, f"{section}.<name>, type {kind}", (settings.__doc__ or "").splitlines()[0])
+        for section, types in (("sinks", SINK_TYPES), ("receivers", RECEIVER_TYPES))
+        for kind, settings in types.items()
     ]
 
 

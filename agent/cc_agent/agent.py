@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from cc_agent.collectors.base import PausableCollector, RawSeries
 from cc_agent.collectors.registry import collector_intervals_s, make_collectors
@@ -22,11 +22,14 @@ from cc_agent.control.status import collector_documents
 from cc_agent.errors import AgentError
 from cc_agent.loop import Loop, SystemClock
 from cc_agent.options import AgentOptions
+from cc_agent.receivers.base import Receiver
+from cc_agent.receivers.intake import Intake, IntakeOutput
+from cc_agent.receivers.registry import make_receiver
 from cc_agent.router import Batch, Router
 from cc_agent.sampler import CircuitBreaker, Sampler
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.base import Sink
-from cc_agent.sinks.registry import make_sink
+from cc_agent.sinks.registry import SinkDescription, make_sink
 from cc_common import __version__
 from cc_common.errors import CockpitError, SettingsError
 from cc_common.logging_setup import set_up_logging
@@ -44,6 +47,7 @@ class RoutedSink(NamedTuple):
 
     router: Router
     sink: Sink
+    gets_samples: bool = True
 
 
 class Pipeline:
@@ -57,12 +61,14 @@ class Pipeline:
         marks: Optional[JobMarks] = None,
         *,
         markers: bool = False,
+        receivers: Sequence[Receiver] = (),
     ) -> None:
         self._sampler = sampler
         self._outputs = outputs
         self._marks = marks or JobMarks()
         self._interval_s = interval_s
         self._markers = markers
+        self._receivers = receivers
         self._waiting: List[Tuple[Sink, Batch]] = []
         self._ticks = 0
 
@@ -72,10 +78,11 @@ class Pipeline:
         if self._markers:
             readings.append((_END_OF_TICK, 1))
         batches: Dict[int, Batch] = {}
-        for router, sink in self._outputs:
-            if id(router) not in batches:
-                batches[id(router)] = router.encode(readings, time_s)
-            self._waiting.append((sink, batches[id(router)]))
+        for router, sink, gets_samples in self._outputs:
+            if gets_samples:
+                if id(router) not in batches:
+                    batches[id(router)] = router.encode(readings, time_s)
+                self._waiting.append((sink, batches[id(router)]))
         logger.debug("sampled time=%d readings=%d", time_s, len(readings))
 
     def hand_over(self) -> None:
@@ -100,10 +107,12 @@ class Pipeline:
         return self._sampler
 
     def close(self, deadline_s: float) -> None:
-        """Hand over the last lines, and close sinks and collectors."""
+        """Hand over the last lines, and close receivers, sinks and collectors."""
+        for receiver in self._receivers:
+            receiver.close()
         self.hand_over()
-        for _, sink in self._outputs:
-            sink.close(deadline_s)
+        for output in self._outputs:
+            output.sink.close(deadline_s)
         self._sampler.close()
         gc.enable()
 
@@ -120,11 +129,36 @@ def make_routed_sinks(configuration: AgentConfiguration) -> List[RoutedSink]:
     common = configuration.make_router()
     outputs: List[RoutedSink] = []
     for description in configuration.sinks:
-        settings = description.settings
-        is_own = any(settings.make_processors(description.name)) or settings.time_precision != "s"
-        router = configuration.make_router(description) if is_own else common
-        outputs.append(RoutedSink(router, make_sink(description, configuration.spool_folder)))
+        router = configuration.make_router(description) if _needs_own_router(description) else common
+        sink = make_sink(description, configuration.spool_folder)
+        outputs.append(RoutedSink(router, sink, "metric" in description.settings.message_classes))
     return outputs
+
+
+def _needs_own_router(description: SinkDescription) -> bool:
+    settings = description.settings
+    return any(settings.make_processors(description.name)) or settings.time_precision != "s"
+
+
+def make_receivers(configuration: AgentConfiguration, sinks: Sequence[Sink]) -> List[Receiver]:
+    """The receivers, each with an intake to all sinks, which are in the order of the configuration.
+
+    Raises SettingsError.
+    """
+    receivers: List[Receiver] = []
+    for receiver in configuration.receivers:
+        before = [receiver.settings.make_processor(receiver.name)]
+        common = configuration.make_router(before=before)
+        outputs = [
+            IntakeOutput(
+                configuration.make_router(description, before) if _needs_own_router(description) else common,
+                sink,
+                frozenset(description.settings.message_classes),
+            )
+            for description, sink in zip(configuration.sinks, sinks)
+        ]
+        receivers.append(make_receiver(receiver, Intake(receiver.name, outputs)))
+    return receivers
 
 
 def start_pipeline(
@@ -134,23 +168,27 @@ def start_pipeline(
     kept: Optional[Mapping[str, CircuitBreaker]] = None,
     marks: Optional[JobMarks] = None,
 ) -> Pipeline:
-    """The pipeline with its sinks started and its collectors opened, but for those that are `kept` open.
+    """The pipeline with its sinks and receivers started and its collectors opened, but for those that are `kept` open.
 
     Raises CockpitError.
     """
     outputs = make_routed_sinks(configuration)
     if not outputs:
         raise SettingsError("sinks", f"{configuration.source}: no sink to send to; give --url or a sink")
+    receivers = make_receivers(configuration, [output.sink for output in outputs])
     with contextlib.ExitStack() as undo:
-        for _, sink in outputs:
-            sink.start()
-            undo.callback(sink.close, 0.0)
+        for output in outputs:
+            output.sink.start()
+            undo.callback(output.sink.close, 0.0)
+        for receiver in receivers:
+            receiver.start()
+            undo.callback(receiver.close)
         undo.pop_all()
     collectors = configuration.settings.collectors
     sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
     sampler.open(configuration.interval_s)
     markers = configuration.settings.main.markers_enabled
-    return Pipeline(sampler, outputs, configuration.interval_s, marks, markers=markers)
+    return Pipeline(sampler, outputs, configuration.interval_s, marks, markers=markers, receivers=receivers)
 
 
 def unchanged_collectors(old: AgentConfiguration, new: AgentConfiguration) -> List[str]:
@@ -284,7 +322,7 @@ class Agent:
         """The new configuration; None, with a log line, if it is invalid: then the old one stays in effect."""
         try:
             candidate = load_configuration(self._options, self._environment)
-            make_routed_sinks(candidate)
+            make_receivers(candidate, [output.sink for output in make_routed_sinks(candidate)])
             if not candidate.sinks:
                 raise SettingsError("sinks", f"{candidate.source}: there is nowhere to send to")
         except CockpitError as error:

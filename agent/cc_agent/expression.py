@@ -222,7 +222,7 @@ class _ConditionParser:
             return _literal(self.constants[word])
         if word in ("tag", "tags", "meta", "field", "fields"):
             return self.part_of(word)
-        if word in ("msg", "message"):
+        if word in ("msg", "message", "metric"):
             return self.method()
         if word == "match":
             return self.match_call()
@@ -264,9 +264,13 @@ class _ConditionParser:
     def method(self) -> _Node:
         self.expect(".")
         word = self.token.text
-        if word not in ("HasTag", "HasMeta", "GetTag", "GetMeta"):
-            raise self.error(f"unknown method {word!r} (known: HasTag, HasMeta, GetTag, GetMeta)")
+        if word not in ("HasTag", "HasMeta", "GetTag", "GetMeta", "Name"):
+            raise self.error(f"unknown method {word!r} (known: HasTag, HasMeta, GetTag, GetMeta, Name)")
         self.index += 1
+        if word == "Name":
+            self.expect("(")
+            self.expect(")")
+            return _Node(lambda message: message.name)
         (argument,) = self.arguments(1)
         key = argument.literal
         if not isinstance(key, str):
@@ -307,7 +311,7 @@ def _plain_name(word: str) -> Optional[_Evaluate]:
     if word == "name":
         return lambda message: message.name
     if word in _TYPE_WORDS:
-        return lambda _message: "metric"
+        return lambda message: message.kind
     if word == "value":
         return lambda message: message.value
     if word in ("time", "timestamp"):

@@ -120,7 +120,9 @@ class Processor:
         settings = self._settings
         rules: Dict[str, List[RuleFunction]] = {
             "drop_by_name": [_drop_names(frozenset(settings.drop_messages))] if settings.drop_messages else [],
-            "drop_by_type": [lambda _message: False] if "metric" in settings.drop_by_message_type else [],
+            "drop_by_type": [_drop_kinds(frozenset(settings.drop_by_message_type))]
+            if settings.drop_by_message_type
+            else [],
             "drop_if": [_drop_if(self._condition("drop_messages_if", text)) for text in settings.drop_messages_if],
             "rename": [_rename(dict(settings.rename_messages))] if settings.rename_messages else [],
             "rename_if": [
@@ -175,6 +177,10 @@ def _conditional_rule(condition: Condition, rule: TagRule, act: Callable[[TagRul
 
 def _drop_names(names: frozenset[str]) -> RuleFunction:
     return lambda message: message.name not in names
+
+
+def _drop_kinds(kinds: frozenset[str]) -> RuleFunction:
+    return lambda message: message.kind not in kinds
 
 
 def _drop_if(condition: Condition) -> RuleFunction:

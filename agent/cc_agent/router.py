@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -10,12 +11,13 @@ from cc_agent.collectors.base import RawSeries, Reading
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
 from cc_agent.rule_input import NeedsSampleError, RuleInput
 from cc_common.errors import LineProtocolError
-from cc_common.line_protocol import PRECISION_ZEROS, series_prefix
+from cc_common.line_protocol import PRECISION_ZEROS, Message, encode_message, series_prefix
 from cc_common.settings import option, section, sections
 
 logger = logging.getLogger(__name__)
 
 _MAX_EXTRA_ROUTES = 4096
+_MAX_RECEIVED_ROUTES = 262_144
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+ReceivedSample = Tuple[RawSeries, float, int]
+"""A sample from elsewhere: its series, value, and time in seconds."""
+
+
 class Batch(NamedTuple):
     """Encoded lines, each with its newline, and their number."""
 
@@ -88,6 +94,7 @@ class Router:
     """
 
     def __init__(self, processors: Sequence[Processor], base_tags: Mapping[str, str], *, precision: str = "s") -> None:
+        self._precision = precision
         self._time_zeros = PRECISION_ZEROS[precision]
         self._processors = [processor for processor in processors if processor]
         self._base_tags = dict(base_tags)
@@ -115,6 +122,39 @@ class Router:
             if number - number == 0.0:  # neither NaN nor infinite
                 lines.append(route.prefix + _format_number(number) + suffix)
         return Batch(b"".join(lines), len(lines))
+
+    def encode_received(self, samples: Sequence[ReceivedSample]) -> Batch:
+        """The lines of samples from elsewhere, each with its own time; NaN and infinities are left out."""
+        if len(self._routes) > _MAX_RECEIVED_ROUTES:
+            self._routes = {}
+        lines: List[bytes] = []
+        for series, value, time_s in samples:
+            route = self._routes.get(series)
+            if route is None:
+                route = self._routes[series] = self._make_route(series)
+            if isinstance(route, str):
+                if route is _DROPPED:
+                    continue
+                single = self._apply(RuleInput(series.metric, series.tags, series.meta, value, time_s))
+                if single is None:
+                    continue
+                route = single
+            number = value * route.factor
+            if number - number == 0.0:  # neither NaN nor infinite
+                lines.append(b"%b%b %d%b\n" % (route.prefix, _format_number(number), time_s, self._time_zeros))
+        return Batch(b"".join(lines), len(lines))
+
+    def encode_message(self, message: Message, kind: str, meta: Mapping[str, str]) -> bytes:
+        """The line of an event, log or control message; empty if the rules drop it or it cannot be written."""
+        changed = RuleInput(message.name, message.tags, meta, math.nan, message.time_s, kind=kind)
+        if not self._process(changed):
+            return b""
+        try:
+            line = encode_message(changed.name, changed.tags, message.fields, message.time_s, precision=self._precision)
+        except LineProtocolError as error:
+            logger.warning("message not sent name=%r reason=%s", changed.name, error)
+            return b""
+        return line + b"\n"
 
     def preview(self, series: RawSeries) -> Optional[RuleInput]:
         """Name, tags and unit of a series as sent; None if it is dropped or depends on the value of a sample."""
@@ -153,9 +193,18 @@ def _format_number(number: float) -> bytes:
 
 
 def build_router(
-    settings: RouterSettings, *, hostname: str, cluster: str, more: Iterable[Processor] = (), precision: str = "s"
+    settings: RouterSettings,
+    *,
+    hostname: str,
+    cluster: str,
+    before: Iterable[Processor] = (),
+    more: Iterable[Processor] = (),
+    precision: str = "s",
 ) -> Router:
-    """The router of a configuration; `more` are the rules of a sink. Raises SettingsError."""
+    """The router of a configuration; `before` are the rules of a receiver, `more` those of a sink.
+
+    Raises SettingsError.
+    """
     base_tags = {settings.hostname_tag: hostname, "cluster": cluster}
     tags = {key: value for key, value in base_tags.items() if value}
-    return Router([settings.processor(), *more], tags, precision=precision)
+    return Router([*before, settings.processor(), *more], tags, precision=precision)

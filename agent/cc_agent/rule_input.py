@@ -10,9 +10,12 @@ class NeedsSampleError(Exception):
 
 
 class RuleInput:
-    """A series as conditions see it and rules change it; with a sample, its value and time too."""
+    """A series as conditions see it and rules change it; with a sample, its value and time too.
 
-    __slots__ = ("factor", "meta", "name", "sample_time_s", "sample_value", "tags")
+    `kind` is the class of its messages: metric, event, log or control.
+    """
+
+    __slots__ = ("factor", "kind", "meta", "name", "sample_time_s", "sample_value", "tags")
 
     def __init__(
         self,
@@ -21,7 +24,10 @@ class RuleInput:
         meta: Mapping[str, str],
         sample_value: Optional[float] = None,
         sample_time_s: Optional[int] = None,
+        *,
+        kind: str = "metric",
     ) -> None:
+        self.kind = kind
         self.name = name
         self.tags = dict(tags)
         self.meta = dict(meta)

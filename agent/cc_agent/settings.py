@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 from urllib.parse import parse_qs, urlsplit
 
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, check_metric_names
 from cc_agent.config_file import AssembledDocument, read_document
 from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
 from cc_agent.options import AgentOptions
-from cc_agent.processor import FIELD_RULES
+from cc_agent.processor import FIELD_RULES, Processor
+from cc_agent.receivers.registry import ReceiverDescription, load_receivers
 from cc_agent.router import Router, RouterSettings, build_router
 from cc_agent.sinks.http import HttpSettings
 from cc_agent.sinks.registry import SinkDescription, load_sinks
@@ -86,7 +87,9 @@ class AgentSettings:
     sinks: Mapping[str, Any] = option(
         {}, "name -> where samples go: an object with `type` and the keys of that type, see below"
     )
-    receivers: Mapping[str, Any] = option({}, "accepted for compatibility: there are no receivers")
+    receivers: Mapping[str, Any] = option(
+        {}, "name -> where messages of others come from: an object with `type` and the keys of that type, see below"
+    )
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class AgentConfiguration:
 
     loaded: LoadedSettings[AgentSettings]
     sinks: List[SinkDescription]
+    receivers: List[ReceiverDescription]
     hostname: str
     cluster: str
     source: str
@@ -111,12 +115,17 @@ class AgentConfiguration:
         """Seconds between samples."""
         return int(self.settings.main.interval_s)
 
-    def make_router(self, sink: Optional[SinkDescription] = None) -> Router:
-        """The router, with the rules of this sink if one is given. Raises SettingsError."""
+    def make_router(self, sink: Optional[SinkDescription] = None, before: Iterable[Processor] = ()) -> Router:
+        """The router, with the rules of a receiver before it and those of a sink after it. Raises SettingsError."""
         own = [] if sink is None else sink.settings.make_processors(sink.name)
         precision = "s" if sink is None else sink.settings.time_precision
         return build_router(
-            self.settings.router, hostname=self.hostname, cluster=self.cluster, more=own, precision=precision
+            self.settings.router,
+            hostname=self.hostname,
+            cluster=self.cluster,
+            before=before,
+            more=own,
+            precision=precision,
         )
 
     @property
@@ -164,16 +173,27 @@ def load_configuration(options: AgentOptions, environment: Mapping[str, str]) ->
         environment=environment,
         overrides={"jwt": _read_token(options), "ca_file": options.ca_file},
     )
-    warnings = [*document.warnings, *loaded.warnings, *sinks.warnings]
-    if loaded.value.receivers:
-        warnings.append(f"{source}: receivers: there are no receivers; they are left out")
+    receivers = load_receivers(
+        loaded.value.receivers,
+        source=source,
+        base_directory=path.parent if path else None,
+        environment=environment,
+    )
+    warnings = [*document.warnings, *loaded.warnings, *sinks.warnings, *receivers.warnings]
     if loaded.value.router.interval_aggregates:
         warnings.append(f"{source}: router.interval_aggregates: not supported; the store aggregates")
     hostname = loaded.value.main.hostname or os.uname().nodename.split(".", 1)[0]
     cluster = loaded.value.main.cluster or _cluster_from_url(sinks.sinks)
     check_metric_names(loaded.value.collectors, source)
     return AgentConfiguration(
-        loaded, sinks.sinks, hostname, cluster or hostname, source, warnings, cluster_is_given=bool(cluster)
+        loaded,
+        sinks.sinks,
+        receivers.receivers,
+        hostname,
+        cluster or hostname,
+        source,
+        warnings,
+        cluster_is_given=bool(cluster),
     )
 
 

@@ -382,7 +382,7 @@ def decode_messages(batch: bytes, *, received_s: int) -> Tuple[List[Message], Li
     """
     messages: List[Message] = []
     errors: List[LineError] = []
-    for number, line in _message_lines(batch):
+    for number, line in message_lines(batch):
         try:
             series, fields, time = split_line(line)
             name, tags = parse_series(series)
@@ -392,7 +392,8 @@ def decode_messages(batch: bytes, *, received_s: int) -> Tuple[List[Message], Li
     return messages, errors
 
 
-def _message_lines(batch: bytes) -> Iterator[Tuple[int, bytes]]:
+def message_lines(batch: bytes) -> Iterator[Tuple[int, bytes]]:
+    """The lines of a batch with their numbers, without blank ones and comments; a line may have line ends in quotes."""
     position, number = 0, 1
     while position < len(batch):
         end = batch.find(b"\n", position)
@@ -408,15 +409,15 @@ def _message_lines(batch: bytes) -> Iterator[Tuple[int, bytes]]:
         position = end + 1
 
 
-def message_class(message: Message) -> str:
-    """What a message is: metric, event, log, control or query; "" if its fields are of no class.
+def message_class(fields: Mapping[str, FieldValue]) -> str:
+    """What a message with these fields is: metric, event, log, control or query; "" if they are of no class.
 
     The first of the fields value (a number), event, log, control and query decides.
     """
-    value = message.fields.get("value")
+    value = fields.get("value")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return "metric"
-    return next((kind for kind in ("event", "log", "control", "query") if kind in message.fields), "")
+    return next((kind for kind in ("event", "log", "control", "query") if kind in fields), "")
 
 
 def _excerpt(raw: bytes) -> str:

@@ -98,6 +98,10 @@ class LoopThread:
             future.cancel()
             raise
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin a coroutine that nobody waits for; `close` cancels it."""
+        asyncio.run_coroutine_threadsafe(work, self._started())
+
     def close(self, last_work: Optional[Callable[[], Coroutine[Any, Any, None]]] = None) -> None:
         """Run a last coroutine for two seconds at most, cancel the others, and end the thread."""
         loop, thread = self._loop, self._thread

@@ -189,7 +189,7 @@ def test_rules_that_a_store_could_not_digest_are_left_out_with_a_warning(tmp_pat
 def test_what_is_not_supported_yet_is_said(tmp_path: Path) -> None:
     document = {
         "sinks": {"n": {"type": "questdb", "host": "x"}, "out": {"type": "stdout"}},
-        "receivers": {"r": {"type": "nats"}},
+        "receivers": {"r": {"type": "eecpt"}},
         "router": {"interval_aggregates": [{"name": "x"}]},
     }
     configuration = _configure(tmp_path, document)

@@ -177,7 +177,7 @@ def test_samples_arrive_over_nats_with_the_rules_and_precision_of_the_sink(
             },
             tmp_path,
         )
-        ((router, sink),) = make_routed_sinks(configuration)
+        ((router, sink, _),) = make_routed_sinks(configuration)
         sink.start()
         sink.put(router.encode([(RawSeries("load", {"type": "node"}, {"unit": "1"}), 2.5)], 17))
         sink.close(5.0)

@@ -6,6 +6,7 @@ __all__ = (
     "influx",
     "nats",
     "network",
+    "prometheus",
     "registry",
     "victoriametrics",
 )

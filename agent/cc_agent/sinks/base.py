@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Protocol, Tuple
+from typing import Any, List, Protocol, Tuple
 
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
 from cc_agent.router import Batch
 from cc_common.settings import option, required, section
+
+MESSAGE_CLASSES = ("metric", "event", "log", "control")
+
+
+def message_types_option() -> Any:
+    """The setting with the classes of messages that a sink gets."""
+    return option(
+        ("metric",),
+        "classes of messages that are sent, of metric, event, log and control; each in batches of its own",
+        key="message_types",
+    )
 
 
 class Sink(Protocol):
@@ -36,6 +47,11 @@ class SinkSettings:
     meta_as_tags: Tuple[str, ...] = option(
         (), "old form of process_messages.move_meta_to_tag_if: meta keys to send as tags", key="meta_as_tags"
     )
+
+    @property
+    def message_classes(self) -> Tuple[str, ...]:
+        """The classes of messages that this sink wants; each is in batches of its own."""
+        return tuple(getattr(self, "message_types", ("metric",)))
 
     @property
     def time_precision(self) -> str:

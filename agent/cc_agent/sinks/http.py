@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlsplit, urlunsplit
 
+from cc_agent.sinks.base import message_types_option
 from cc_agent.sinks.network import NetworkSettings, precision_option
 from cc_common.errors import SettingsError
 from cc_common.settings import option, required
@@ -36,6 +37,7 @@ class HttpSettings(NetworkSettings):
         0, "accepted for compatibility: batches are kept until they are delivered", key="max_retries"
     )
     precision: str = precision_option()
+    message_types: Tuple[str, ...] = message_types_option()
 
     def __post_init__(self) -> None:
         """Check that user name and password come together."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Tuple
 
 from cc_agent.addresses import port_number
 from cc_agent.nats_identity import NatsIdentity
+from cc_agent.sinks.base import message_types_option
 from cc_agent.sinks.network import NetworkSettings, precision_option
 from cc_common.settings import option, required
 
@@ -28,6 +29,7 @@ class NatsSettings(NatsIdentity, NetworkSettings):
         0.0, "accepted for compatibility: the samples of a tick are one batch", key="flush_delay", kind="duration"
     )
     precision: str = precision_option()
+    message_types: Tuple[str, ...] = message_types_option()
 
     def __post_init__(self) -> None:
         """Check the identity and the port."""

@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
 
 from cc_agent.processor import FIELD_RULES
-from cc_agent.sinks.base import Sink
+from cc_agent.sinks.base import MESSAGE_CLASSES, Sink
 from cc_agent.sinks.http import HttpSettings, make_sender
 from cc_agent.sinks.influx import InfluxAsyncSettings, InfluxSettings, make_influx_sender
 from cc_agent.sinks.nats import NatsSettings, make_nats_sender
 from cc_agent.sinks.network import NetworkSink
+from cc_agent.sinks.prometheus import PrometheusSettings, PrometheusSink
 from cc_agent.sinks.stdout import StdoutSettings, StdoutSink
 from cc_agent.sinks.victoriametrics import (
     PrometheusConverter,
@@ -23,7 +24,13 @@ from cc_common.errors import SettingsError
 from cc_common.settings import load
 
 AnySinkSettings = Union[
-    HttpSettings, InfluxAsyncSettings, InfluxSettings, NatsSettings, StdoutSettings, VictoriaMetricsSettings
+    HttpSettings,
+    InfluxAsyncSettings,
+    InfluxSettings,
+    NatsSettings,
+    PrometheusSettings,
+    StdoutSettings,
+    VictoriaMetricsSettings,
 ]
 
 SINK_TYPES: Dict[str, Type[AnySinkSettings]] = {
@@ -31,10 +38,11 @@ SINK_TYPES: Dict[str, Type[AnySinkSettings]] = {
     "influxasync": InfluxAsyncSettings,
     "influxdb": InfluxSettings,
     "nats": NatsSettings,
+    "prometheus": PrometheusSettings,
     "stdout": StdoutSettings,
     "victoriametrics": VictoriaMetricsSettings,
 }
-UNSUPPORTED_SINKS = ("prometheus", "questdb", "ganglia", "libganglia")
+UNSUPPORTED_SINKS = ("questdb", "ganglia", "libganglia")
 
 _LEGACY = {f"process_messages.{key}": advice for key, advice in FIELD_RULES.items()}
 
@@ -87,6 +95,11 @@ def load_sinks(
             overrides=overrides if kind == "http" else {},
             legacy=_LEGACY,
         )
+        for message_class in loaded_sink.value.message_classes:
+            if message_class not in MESSAGE_CLASSES:
+                key = f"sinks.{name}.message_types"
+                classes = ", ".join(MESSAGE_CLASSES)
+                raise SettingsError(key, f"{source}: {key}: there is no class {message_class!r}, only {classes}")
         loaded.sinks.append(SinkDescription(name, loaded_sink.value))
         loaded.warnings.extend(loaded_sink.warnings)
     return loaded
@@ -104,4 +117,6 @@ def make_sink(description: SinkDescription, spool: Optional[Path]) -> Sink:
     if isinstance(settings, VictoriaMetricsSettings):
         sender = partial(make_victoriametrics_sender, settings)
         return NetworkSink(name, settings, sender, spool=spool, convert=PrometheusConverter())
+    if isinstance(settings, PrometheusSettings):
+        return PrometheusSink(name, settings)
     return StdoutSink(name, settings)

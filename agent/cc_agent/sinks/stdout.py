@@ -6,11 +6,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Optional, Tuple
 
 from cc_agent.errors import AgentError
 from cc_agent.router import Batch
-from cc_agent.sinks.base import SinkSettings
+from cc_agent.sinks.base import SinkSettings, message_types_option
 from cc_common.settings import option
 
 
@@ -19,6 +19,7 @@ class StdoutSettings(SinkSettings):
     """Options of a sink of type stdout."""
 
     output_file: str = option("stdout", "stdout, stderr, or the path of a file to append to", key="output_file")
+    message_types: Tuple[str, ...] = message_types_option()
 
 
 class StdoutSink:
