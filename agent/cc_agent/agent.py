@@ -21,6 +21,7 @@ from cc_agent.control.server import ControlServer
 from cc_agent.control.status import collector_documents
 from cc_agent.errors import AgentError
 from cc_agent.loop import Loop, SystemClock
+from cc_agent.node_report import NodeReporter
 from cc_agent.options import AgentOptions
 from cc_agent.receivers.base import Receiver
 from cc_agent.receivers.intake import Intake, IntakeOutput
@@ -29,6 +30,7 @@ from cc_agent.router import Batch, Router
 from cc_agent.sampler import CircuitBreaker, Sampler
 from cc_agent.settings import AgentConfiguration, load_configuration
 from cc_agent.sinks.base import Sink
+from cc_agent.sinks.http import HttpSettings
 from cc_agent.sinks.registry import SinkDescription, make_sink
 from cc_common import __version__
 from cc_common.errors import CockpitError, SettingsError
@@ -62,7 +64,9 @@ class Pipeline:
         *,
         markers: bool = False,
         receivers: Sequence[Receiver] = (),
+        reporter: Optional[NodeReporter] = None,
     ) -> None:
+        self._reporter = reporter
         self._sampler = sampler
         self._outputs = outputs
         self._marks = marks or JobMarks()
@@ -100,6 +104,8 @@ class Pipeline:
         elif self._ticks % max(_GARBAGE_COLLECTION_PERIOD_S // self._interval_s, 1) == 0:
             gc.collect()
         self._ticks += 1
+        if self._reporter is not None:
+            self._reporter.consider(self._sampler.statuses)
 
     @property
     def sampler(self) -> Sampler:
@@ -187,8 +193,33 @@ def start_pipeline(
     collectors = configuration.settings.collectors
     sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
     sampler.open(configuration.interval_s)
-    markers = configuration.settings.main.markers_enabled
-    return Pipeline(sampler, outputs, configuration.interval_s, marks, markers=markers, receivers=receivers)
+    return Pipeline(
+        sampler,
+        outputs,
+        configuration.interval_s,
+        marks,
+        markers=configuration.settings.main.markers_enabled,
+        receivers=receivers,
+        reporter=make_reporter(configuration, root),
+    )
+
+
+def make_reporter(configuration: AgentConfiguration, root: Path = Path("/")) -> Optional[NodeReporter]:
+    """What reports the node to the backends among the sinks; None if that is switched off."""
+    if not configuration.settings.main.report_node:
+        return None
+
+    def describe() -> Dict[str, Any]:
+        from cc_agent.cluster_file import describe_cluster  # noqa: PLC0415 it is needed once in a while
+
+        return describe_cluster(configuration, root=root).document
+
+    return NodeReporter(
+        [(sink.name, sink.settings) for sink in configuration.sinks if isinstance(sink.settings, HttpSettings)],
+        cluster=configuration.cluster,
+        hostname=configuration.hostname,
+        describe=describe,
+    )
 
 
 def unchanged_collectors(old: AgentConfiguration, new: AgentConfiguration) -> List[str]:

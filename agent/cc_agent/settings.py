@@ -55,6 +55,9 @@ class AgentMainSettings:
     spool_directory: str = option(
         "", "folder for batches that cannot be sent now; empty means memory only", kind="path", env="STATE_DIRECTORY"
     )
+    report_node: bool = option(
+        True, "tell the backend, at the start and after changes, what this node is and which collectors work"
+    )
     control_directory: str = option(
         "",
         "folder of control.sock, where cc-agent status, mark, pause and resume reach the agent; empty means none",

@@ -45,6 +45,7 @@ from cc_backend.jobs.judgements import Judgements
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.jobs.machine_states import MachineStates
 from cc_backend.jobs.node_history import NodeHistory
+from cc_backend.jobs.node_reports import NodeReports
 from cc_backend.jobs.node_states import NodeStates
 from cc_backend.jobs.running_jobs import RunningJobs
 from cc_backend.jobs.stored_statistics import StoredStatistics
@@ -186,6 +187,7 @@ def create_services(
         stored_statistics=StoredStatistics(database),
         archive_queue=ArchiveQueue(database, reader),
         node_states=NodeStates(database, clusters),
+        node_reports=NodeReports(database, clusters),
         machine_states=MachineStates(Path(folder)) if (folder := settings.main.machine_state_dir) else None,
         node_history=NodeHistory(database),
         metric_data=metric_data,

@@ -212,6 +212,11 @@ def _drop_unused_indexes(database: Database) -> None:
         database.run_sql(f'DROP INDEX IF EXISTS "{name}"')
 
 
+def _add_node_reports(database: Database) -> None:
+    """What agents report about their nodes is kept."""
+    peewee.SchemaManager(job_tables.NodeReportRow, database).create_all(safe=True)
+
+
 _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _create_schema,
     _add_cluster_configurations,
@@ -229,6 +234,7 @@ _UPGRADES: tuple[Callable[[Database], None], ...] = (
     _keep_removed_ids,
     _add_script_search,
     _drop_unused_indexes,
+    _add_node_reports,
 )
 
 LATEST_VERSION = len(_UPGRADES)

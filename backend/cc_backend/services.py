@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cc_backend.jobs.lifecycle import JobLifecycle
     from cc_backend.jobs.machine_states import MachineStates
     from cc_backend.jobs.node_history import NodeHistory
+    from cc_backend.jobs.node_reports import NodeReports
     from cc_backend.jobs.node_states import NodeStates
     from cc_backend.jobs.running_jobs import RunningJobs
     from cc_backend.jobs.stored_statistics import StoredStatistics
@@ -94,6 +95,7 @@ class Services(StoreProgram):
     stored_statistics: "StoredStatistics"
     archive_queue: "ArchiveQueue"
     node_states: "NodeStates"
+    node_reports: "NodeReports"
     machine_states: "MachineStates | None"
     node_history: "NodeHistory"
     metric_data: "MetricData"

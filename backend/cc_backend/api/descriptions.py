@@ -164,6 +164,11 @@ _LIST_CLUSTERS = Description(
 _STORE_NODE_STATES = Description(
     body=Body(schemas.NODE_STATES), success=Success("what was stored", schemas.NODE_STATES_STORED)
 )
+_STORE_NODE_REPORT = Description(
+    body=Body(schemas.NODE_REPORT), success=Success("whether it is new", record(("changed",), changed=FLAG))
+)
+_LIST_NODE_REPORTS = Description((_CLUSTER,), success=Success("the nodes of the cluster", schemas.NODE_REPORTS))
+_GET_NODE_REPORT = Description(success=Success("the report", schemas.NODE_REPORT))
 _NODES = (
     Parameter("cluster", NAME, "nodes of these clusters", is_repeatable=True),
     Parameter("subCluster", NAME, "nodes of these subclusters", is_repeatable=True),
@@ -245,6 +250,9 @@ _BY_ROUTE: Mapping[str, Description] = {
     "GET /api/nodes/": _LIST_NODES,
     "GET /api/nodes/shares/": _GET_NODE_SHARES,
     "GET /api/nodes/<cluster>/<host>/": _GET_NODE,
+    "POST /api/nodes/report/": _STORE_NODE_REPORT,
+    "GET /api/nodes/reports/": _LIST_NODE_REPORTS,
+    "GET /api/nodes/<cluster>/<host>/report/": _GET_NODE_REPORT,
     "GET /api/machine_state/<cluster>/<host>/": _GET_MACHINE_STATE,
     "POST /api/machine_state/<cluster>/<host>/": _STORE_MACHINE_STATE,
     "GET /healthz": _SHOW_HEALTH,

@@ -17,6 +17,7 @@ from cc_backend.jobs.limits import (
     MAX_TAGS,
     MAX_WALLTIME_S,
 )
+from cc_backend.jobs.node_reports import MAX_COLLECTORS
 from cc_backend.model import NON_TERMINAL_STATES, JobState, Scope
 from cc_common.error_codes import ErrorCode
 from cc_common.job_events import SHARED
@@ -236,6 +237,41 @@ NODE_STATES = record(
 )
 NODE_STATES_STORED = record(
     ("accepted", "rejected", "unknownHosts"), accepted=COUNT, rejected=COUNT, unknownHosts=array(TEXT)
+)
+_COLLECTORS = array(
+    record(
+        ("name", "state"),
+        name={**NAME, "minLength": 1},
+        state={"type": "string", "enum": ["works", "absent", "fails"]},
+        problem=TEXT,
+        advice=TEXT,
+    ),
+    maxItems=MAX_COLLECTORS,
+)
+NODE_REPORT = record(
+    ("cluster", "hostname"),
+    cluster={**NAME, "minLength": 1},
+    hostname={**NAME, "minLength": 1},
+    agentVersion={**TEXT, "maxLength": 100},
+    collectors=_COLLECTORS,
+    description={"type": ["object", "null"], "description": "a cluster.json of this node alone"},
+    received=TIME,
+    changed=TIME,
+)
+NODE_REPORTS = record(
+    ("cluster", "reports"),
+    cluster=NAME,
+    reports=array(
+        record(
+            ("hostname", "agentVersion", "received", "changed", "described", "failing"),
+            hostname=NAME,
+            agentVersion=TEXT,
+            received=TIME,
+            changed=TIME,
+            described=FLAG,
+            failing=array(record(("name", "problem", "advice"), name=NAME, problem=TEXT, advice=TEXT)),
+        )
+    ),
 )
 NODE_LIST = record(
     ("nodes", "items", "page", "total", "states"),

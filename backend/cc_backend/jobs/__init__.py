@@ -26,6 +26,7 @@ __all__ = (
     "meta_changes",
     "meta_data",
     "node_history",
+    "node_reports",
     "node_state_times",
     "node_states",
     "overdue_jobs",

@@ -309,6 +309,23 @@ class NodeRow(peewee.Model):
         indexes = ((("cluster", "hostname"), True),)
 
 
+class NodeReportRow(peewee.Model):
+    """The latest report of the agent of a node, as JSON; a report that says the same changes `received_s` only."""
+
+    cluster = TextField()
+    hostname = TextField()
+    content = TextField()
+    failing = TextField(default="")
+    description = TextField()
+    content_hash = TextField()
+    received_s = BigIntegerField(index=True)
+    changed_s = BigIntegerField()
+
+    class Meta:
+        table_name = "node_report"
+        primary_key = peewee.CompositeKey("cluster", "hostname")
+
+
 class NodeStateRow(peewee.Model):
     """State of a node from `time_s` until its next row, as reported, with the health of its metrics.
 

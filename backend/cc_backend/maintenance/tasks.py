@@ -118,6 +118,7 @@ def periodic_tasks(services: Services, stopping: threading.Event) -> tuple[Perio
         PeriodicTask("database statistics", leading(services.database.analyze), ANALYZE_EVERY_S),
         PeriodicTask("overdue jobs", leading(partial(_end_overdue_jobs, services)), OVERDUE_JOBS_EVERY_S),
         PeriodicTask("idempotency keys", leading(partial(_prune_idempotency_keys, services)), IDEMPOTENCY_KEYS_EVERY_S),
+        PeriodicTask("old node reports", leading(partial(_prune_node_reports, services)), NODE_STATES_EVERY_S),
         PeriodicTask("tokens that end", leading(end_of_tokens), TOKEN_ENDS_EVERY_S),
         PeriodicTask("last use of tokens", services.tokens.flush_last_used, TOKENS_EVERY_S),
     )
@@ -136,6 +137,10 @@ def _end_overdue_jobs(services: Services) -> None:
 
 def _prune_idempotency_keys(services: Services) -> None:
     services.idempotency_keys.prune(services.now_s())
+
+
+def _prune_node_reports(services: Services) -> None:
+    services.node_reports.prune(services.retention_now_s())
 
 
 def _tagging_tasks(services: Services, stopping: threading.Event) -> tuple[PeriodicTask, ...]:

@@ -1,10 +1,11 @@
 """Which nodes of a cluster report samples, in words for its administrators."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from cc_backend.clusters import Cluster
+from cc_backend.jobs.node_reports import CollectorState
 from cc_backend.metricstore import RejectReason, UnknownName
 from cc_backend.wording.format import count_noun, format_duration, format_moment, format_number
 from cc_common.hostlist import fold
@@ -14,6 +15,7 @@ MAX_SILENT_TIMESTEPS = 3
 MIN_WINDOW_S = 120
 MAX_SILENT_GROUPS = 8
 MAX_UNKNOWN_NAMES = 20
+MAX_FAILURES = 8
 MAX_LIST_CHARACTERS = 400
 """Maximum characters of one list of nodes."""
 
@@ -36,6 +38,34 @@ class ReportingNodes:
     silent: tuple[SilentNodes, ...] = ()
     more_silent: int = 0
     scheduler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailingSensors:
+    """Sensors of a cluster that fail for one reason: where, why, and what to do."""
+
+    cluster: str
+    collector: str
+    names: str
+    problem: str
+    advice: str
+
+
+def describe_failing_sensors(
+    cluster: str, failures: Sequence[tuple[CollectorState, Sequence[str]]]
+) -> tuple[tuple[FailingSensors, ...], int]:
+    """What the agents of a cluster cannot read, the most frequent first, and how many more there are."""
+    shown = tuple(
+        FailingSensors(
+            cluster,
+            collector.name,
+            f"{_truncate(fold(hosts))} ({count_noun(len(hosts), 'node')})",
+            collector.problem,
+            collector.advice,
+        )
+        for collector, hosts in failures[:MAX_FAILURES]
+    )
+    return shown, len(failures) - len(shown)
 
 
 def describe_reporting_nodes(

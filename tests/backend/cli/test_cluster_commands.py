@@ -15,6 +15,7 @@ from cc_backend.clusters import ClusterRegistry, check_file, parse_cluster
 from cc_backend.db.opening import open_database
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.cluster_generations import ClusterGenerations
+from cc_backend.jobs.node_reports import NodeReports, parse_report
 from cc_backend.migrations import migrate
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
@@ -135,6 +136,23 @@ def test_a_proposal_is_a_file_that_can_be_used(tmp_path: Path, tern: dict[str, A
     proposed = tmp_path / "proposed.json"
     proposed.write_text(done.stdout, "utf-8")
     assert not [fault for fault in check_file(proposed) if fault.severity == "error"]
+
+
+def test_what_the_agents_reported_becomes_a_proposal_without_a_folder(site: Path, tern: dict[str, Any]) -> None:
+    done = cc_backend("cluster", "propose", "--config", site)
+    assert (done.returncode, "no agent has reported its node" in done.stderr) == (1, True)
+    database = open_database(site.parent / "var/job.db")
+    reports = NodeReports(database, ClusterRegistry({}))
+    for cluster, host in (("heron", "h01"), ("heron", "h02"), ("tern", "tn01")):
+        description = {**tern, "name": cluster, "subClusters": [{**tern["subClusters"][0], "nodes": host}]}
+        reports.store(parse_report({"cluster": cluster, "hostname": host, "description": description}), 1)
+    reports.store(parse_report({"cluster": "heron", "hostname": "h03"}), 1)
+    database.close_all()
+    done = cc_backend("cluster", "propose", "--config", site)
+    assert (done.returncode, "heron (3 nodes), tern (1 nodes); say which with --name" in done.stderr) == (1, True)
+    done = cc_backend("cluster", "propose", "--config", site, "--name", "heron")
+    document = json.loads(done.stdout)
+    assert (document["name"], [part["nodes"] for part in document["subClusters"]]) == ("heron", ["h[01-02]"])
 
 
 def test_a_folder_without_reports_or_with_too_many_is_refused(tmp_path: Path) -> None:

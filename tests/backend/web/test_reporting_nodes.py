@@ -6,11 +6,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cc_backend.clusters import Cluster, parse_cluster
+from cc_backend.jobs.node_reports import CollectorState
 from cc_backend.metricstore import RejectReason, UnknownName
 from cc_backend.web.reporting_nodes import (
+    MAX_FAILURES,
     MAX_LIST_CHARACTERS,
     MAX_SILENT_GROUPS,
     MAX_UNKNOWN_NAMES,
+    describe_failing_sensors,
     describe_reporting_nodes,
     describe_unknown_names,
     reporting_window_s,
@@ -131,3 +134,22 @@ class TestTheStartPage:
 
     def test_says_that_no_cluster_is_configured(self, site_of: Any) -> None:
         assert "No cluster is configured" in self.page(site_of(clusters=[]), "admin")
+
+    @pytest.mark.parametrize("role", ["admin", "support"])
+    def test_says_which_sensors_fail_where_and_what_to_do(self, site: Any, role: str) -> None:
+        failing = {"name": "rapl", "state": "fails", "problem": "no right <b>", "advice": "give CAP_PERFMON"}
+        for host in ("tn01", "tn02"):
+            body = {"cluster": "tern", "hostname": host, "collectors": [failing]}
+            assert site.client.post("/api/nodes/report/", json=body, headers=site.headers()).status_code == 200
+        text = self.page(site, role)
+        assert "<b>tern: rapl</b> on tn[01-02] (2 nodes): no right &lt;b&gt;" in text
+        assert "To do: give CAP_PERFMON" in text
+
+    def test_says_nothing_of_sensors_while_all_work(self, site: Any) -> None:
+        assert "Sensors that fail" not in self.page(site, "admin")
+
+
+def test_of_many_failing_sensors_those_of_most_nodes_are_shown() -> None:
+    failures = [(CollectorState(f"c{n}", "fails", "x"), ["n1"]) for n in range(MAX_FAILURES + 3)]
+    shown, more = describe_failing_sensors("tern", failures)
+    assert ([sensors.collector for sensors in shown][:2], len(shown), more) == (["c0", "c1"], MAX_FAILURES, 3)

@@ -6,7 +6,13 @@ from cc_backend.auth.caller import Caller, Role
 from cc_backend.auth.token_expiry import days_left, expiring_tokens
 from cc_backend.auth.tokens import TokenRecord
 from cc_backend.services import Services
-from cc_backend.web.reporting_nodes import ReportingNodes, describe_reporting_nodes, describe_unknown_names
+from cc_backend.web.reporting_nodes import (
+    FailingSensors,
+    ReportingNodes,
+    describe_failing_sensors,
+    describe_reporting_nodes,
+    describe_unknown_names,
+)
 from cc_backend.wording.format import count_noun
 
 
@@ -19,6 +25,8 @@ class NodesSection:
     unknown: tuple[str, ...]
     more_unknown: int
     tokens: tuple[str, ...]
+    failing: tuple[FailingSensors, ...] = ()
+    more_failing: int = 0
 
 
 def build_nodes_section(services: Services, caller: Caller) -> NodesSection | None:
@@ -48,8 +56,15 @@ def build_nodes_section(services: Services, caller: Caller) -> NodesSection | No
         if Role.ADMIN in caller.roles
         else []
     )
+    failing = [describe_failing_sensors(name, services.node_reports.failures(name)) for name in names]
     return NodesSection(
-        clusters, tuple(elsewhere), tuple(unknown), more, tuple(_describe_token(token, now_s) for token in soon)
+        clusters,
+        tuple(elsewhere),
+        tuple(unknown),
+        more,
+        tuple(_describe_token(token, now_s) for token in soon),
+        tuple(sensors for shown, _ in failing for sensors in shown),
+        sum(more_of_cluster for _, more_of_cluster in failing),
     )
 
 
