@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from cc_agent.aggregates import Aggregator
 from cc_agent.collectors.base import PausableCollector, RawSeries
 from cc_agent.collectors.registry import collector_intervals_s, make_collectors
 from cc_agent.control.client import SOCKET_NAME
@@ -65,6 +66,7 @@ class Pipeline:
         markers: bool = False,
         receivers: Sequence[Receiver] = (),
         reporter: Optional[NodeReporter] = None,
+        aggregator: Optional[Aggregator] = None,
     ) -> None:
         self._reporter = reporter
         self._sampler = sampler
@@ -73,12 +75,15 @@ class Pipeline:
         self._interval_s = interval_s
         self._markers = markers
         self._receivers = receivers
+        self._aggregator = aggregator
         self._waiting: List[Tuple[Sink, Batch]] = []
         self._ticks = 0
 
     def sample(self, time_s: int, /) -> None:
         """Read all collectors and encode the lines, which wait for `hand_over`."""
         readings = self._sampler.sample(time_s, self._interval_s) + self._marks.take()
+        if self._aggregator is not None:
+            readings += self._aggregator.add(readings, time_s)
         if self._markers:
             readings.append((_END_OF_TICK, 1))
         batches: Dict[int, Batch] = {}
@@ -182,6 +187,7 @@ def start_pipeline(
     if not outputs:
         raise SettingsError("sinks", f"{configuration.source}: no sink to send to; give --url or a sink")
     receivers = make_receivers(configuration, [output.sink for output in outputs])
+    aggregator = configuration.make_aggregator(root)
     with contextlib.ExitStack() as undo:
         for output in outputs:
             output.sink.start()
@@ -201,6 +207,7 @@ def start_pipeline(
         markers=configuration.settings.main.markers_enabled,
         receivers=receivers,
         reporter=make_reporter(configuration, root),
+        aggregator=aggregator,
     )
 
 
@@ -353,6 +360,7 @@ class Agent:
         """The new configuration; None, with a log line, if it is invalid: then the old one stays in effect."""
         try:
             candidate = load_configuration(self._options, self._environment)
+            candidate.make_aggregator()
             make_receivers(candidate, [output.sink for output in make_routed_sinks(candidate)])
             if not candidate.sinks:
                 raise SettingsError("sinks", f"{candidate.source}: there is nowhere to send to")

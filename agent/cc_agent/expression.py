@@ -33,7 +33,7 @@ _TYPE_WORDS = ("messagetype", "msgtype")
 
 
 Condition = Callable[[RuleInput], bool]
-_Evaluate = Callable[[RuleInput], Any]
+_Evaluate = Callable[[Any], Any]  # of a RuleInput in a condition, of something else in a function
 
 
 class _Node(NamedTuple):
@@ -59,6 +59,23 @@ def compile_condition(text: str, constants: Optional[Mapping[str, Any]] = None) 
         raise ExpressionError(f"{text!r} does not yield true or false; compare it with something")
     evaluate = node.evaluate
     return lambda message: evaluate(message) is True
+
+
+def compile_function(
+    text: str,
+    *,
+    functions: Mapping[str, _Evaluate],
+    names: Mapping[str, _Evaluate],
+    constants: Mapping[str, Any],
+) -> Callable[[Any], Any]:
+    """The value that a text such as `sum(values) / numSockets` has for an input.
+
+    `functions` are those that may stand in front of `(values)`, `names` the words with a value of the input. Raises
+    ExpressionError with the position.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise ExpressionError(f"the function is longer than {_MAX_LENGTH} characters")
+    return _FunctionParser(text, constants, functions, names).parse().evaluate
 
 
 def _tokenize(text: str) -> List[_Token]:
@@ -297,6 +314,41 @@ class _ConditionParser:
             nodes.append(self.sum())
         self.expect(")")
         return nodes
+
+
+class _FunctionParser(_ConditionParser):
+    """Sums, products and parentheses as in conditions, with other names."""
+
+    def __init__(
+        self,
+        text: str,
+        constants: Mapping[str, Any],
+        functions: Mapping[str, _Evaluate],
+        names: Mapping[str, _Evaluate],
+    ) -> None:
+        super().__init__(text, constants)
+        self.functions = functions
+        self.names = names
+
+    def parse(self) -> _Node:
+        node = self.sum()
+        if self.token.kind != "end":
+            raise self.error(f"unexpected {self.token.text!r}")
+        return node
+
+    def named(self, token: _Token) -> _Node:
+        word = token.text
+        if word in self.functions:
+            for sign in ("(", "values", ")"):
+                self.expect(sign)
+            return _Node(self.functions[word])
+        if word in self.names:
+            return _Node(self.names[word])
+        if word in self.constants:
+            return _literal(self.constants[word])
+        self.index -= 1
+        known = ", ".join([*(f"{name}(values)" for name in self.functions), *self.names, *self.constants])
+        raise self.error(f"unknown name {word!r} (known: {known})")
 
 
 def _unquoted(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
+from cc_agent.aggregates import AggregateRule
 from cc_agent.collectors.base import RawSeries, Reading
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
 from cc_agent.rule_input import NeedsSampleError, RuleInput
@@ -29,10 +30,16 @@ class RouterSettings:
     interval_timestamp: bool = option(
         True, "accepted for compatibility: all samples of a tick carry its time", key="interval_timestamp"
     )
-    num_cache_intervals: int = option(0, "accepted for compatibility: nothing is cached", key="num_cache_intervals")
+    num_cache_intervals: int = option(
+        0,
+        "number of intervals whose latest values take part in interval_aggregates; 0 switches these off",
+        key="num_cache_intervals",
+        minimum=0,
+        maximum=1000,
+    )
     max_forward: int = option(50, "accepted for compatibility: there is no queue to drain", key="max_forward")
-    interval_aggregates: Tuple[Any, ...] = option(
-        (), "accepted for compatibility: aggregates are left to the store", key="interval_aggregates"
+    interval_aggregates: Tuple[AggregateRule, ...] = sections(
+        AggregateRule, "metrics that are computed from the others of a tick", key="interval_aggregates"
     )
     add_tags: Tuple[TagRule, ...] = sections(TagRule, "old form of process_messages.add_tags_if", key="add_tags")
     delete_tags: Tuple[TagRule, ...] = sections(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 from urllib.parse import parse_qs, urlsplit
 
+from cc_agent.aggregates import Aggregator, TopologyIndex, left_out_rules
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, check_metric_names
 from cc_agent.config_file import AssembledDocument, read_document
 from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
@@ -17,6 +18,7 @@ from cc_agent.receivers.registry import ReceiverDescription, load_receivers
 from cc_agent.router import Router, RouterSettings, build_router
 from cc_agent.sinks.http import HttpSettings
 from cc_agent.sinks.registry import SinkDescription, load_sinks
+from cc_agent.topology import read_topology
 from cc_common.errors import SettingsError
 from cc_common.settings import LoadedSettings, load, option, read_token_option, section
 
@@ -131,6 +133,19 @@ class AgentConfiguration:
             precision=precision,
         )
 
+    def make_aggregator(self, root: Path = Path("/")) -> Optional[Aggregator]:
+        """What computes the aggregates of the router; None if there are none. Raises CockpitError."""
+        router = self.settings.router
+        if not router.interval_aggregates or not router.num_cache_intervals:
+            return None
+        return Aggregator(
+            router.interval_aggregates,
+            TopologyIndex(read_topology(root)),
+            rename=self.make_router().preview,
+            hostname=self.hostname,
+            keep=router.num_cache_intervals,
+        )
+
     @property
     def spool_folder(self) -> Optional[Path]:
         """The spool folder; None if batches wait in memory only."""
@@ -183,8 +198,8 @@ def load_configuration(options: AgentOptions, environment: Mapping[str, str]) ->
         environment=environment,
     )
     warnings = [*document.warnings, *loaded.warnings, *sinks.warnings, *receivers.warnings]
-    if loaded.value.router.interval_aggregates:
-        warnings.append(f"{source}: router.interval_aggregates: not supported; the store aggregates")
+    router = loaded.value.router
+    warnings += [f"{source}: {text}" for text in left_out_rules(router.interval_aggregates, router.num_cache_intervals)]
     hostname = loaded.value.main.hostname or os.uname().nodename.split(".", 1)[0]
     cluster = loaded.value.main.cluster or _cluster_from_url(sinks.sinks)
     check_metric_names(loaded.value.collectors, source)

@@ -190,7 +190,7 @@ def test_what_is_not_supported_yet_is_said(tmp_path: Path) -> None:
     document = {
         "sinks": {"n": {"type": "questdb", "host": "x"}, "out": {"type": "stdout"}},
         "receivers": {"r": {"type": "eecpt"}},
-        "router": {"interval_aggregates": [{"name": "x"}]},
+        "router": {"interval_aggregates": [{"name": "x", "function": "sum(values)"}]},
     }
     configuration = _configure(tmp_path, document)
     assert [sink.name for sink in configuration.sinks] == ["out"]
