@@ -72,12 +72,12 @@ def measure_ticks() -> tuple[float, int, int]:
     """CPU milliseconds per tick, samples and bytes per tick, from reading files to lines."""
     states = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "used")
     settings = CollectorsSettings(
-        CpustatOptions(include_metrics=tuple(f"cpu_{state}" for state in states)),
-        MemstatOptions(),
-        LoadavgOptions(),
-        NetstatOptions(send_derived_values=True),
-        IostatOptions(),
-        DiskstatOptions(),
+        cpustat=CpustatOptions(include_metrics=tuple(f"cpu_{state}" for state in states)),
+        memstat=MemstatOptions(),
+        loadavg=LoadavgOptions(),
+        netstat=NetstatOptions(send_derived_values=True),
+        iostat=IostatOptions(),
+        diskstat=DiskstatOptions(),
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

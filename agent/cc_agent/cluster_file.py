@@ -54,11 +54,13 @@ def describe_cluster(
     topology = read_topology(root)
     cpu = read_cpuinfo(root)
     accelerators = find_accelerators(root)
-    machine = read_machine(topology, root)
     clock_ghz, basis = cpu_clock(cpu, root)
     cores = len(topology.cores)
     simd = next((flops for flag, flops in _SIMD_FLOPS_PER_CYCLE if flag in cpu.flags), _SCALAR_FLOPS_PER_CYCLE)
     bandwidth = min(cores * _BANDWIDTH_PER_CORE_GB_PER_S, len(topology.sockets) * _BANDWIDTH_PER_SOCKET_GB_PER_S)
+    machine = read_machine(topology, root)._replace(
+        clock_hz=1e9 * clock_ghz, flops_per_s=1e9 * cores * clock_ghz * simd, memory_bytes_per_s=1e9 * bandwidth
+    )
     sub_cluster = {
         "name": "main",
         "nodes": configuration.hostname,
@@ -164,7 +166,7 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Tu
 def read_machine(topology: CpuTopology, root: Path = Path("/")) -> MachineSizes:
     """Hardware threads, memory and network bandwidth of this machine."""
     memory_kib = parse_meminfo((root / "proc/meminfo").read_bytes()).get("MemTotal", 0)
-    return MachineSizes(len(topology.hwthreads), memory_kib * 1024, _network_speed(root))
+    return MachineSizes(len(topology.hwthreads), memory_kib * 1024, _network_speed(root), sockets=len(topology.sockets))
 
 
 def _network_speed(root: Path) -> float:

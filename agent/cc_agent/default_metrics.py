@@ -31,6 +31,8 @@ def default_collectors() -> Dict[str, Any]:
         "cpustat": {"include_metrics": ["cpu_user", "cpu_system", "cpu_iowait", "cpu_idle"]},
         "memstat": {"include_metrics": ["mem_used"]},
         "loadavg": {"include_metrics": ["load_one"]},
+        "rapl": {},
+        "perf": {"include_metrics": ["ipc", "clock", "flops_any", "vectorization_ratio", "mem_bw"]},
         "netstat": {
             "send_abs_values": False,
             "send_derived_values": True,

@@ -18,6 +18,10 @@ class MachineSizes(NamedTuple):
     hwthreads: int
     memory_bytes: int
     network_bytes_per_s: float
+    sockets: int = 1
+    clock_hz: float = 2e9
+    flops_per_s: float = 1e12
+    memory_bytes_per_s: float = 200e9
 
 
 class ThresholdShares(NamedTuple):
@@ -36,11 +40,16 @@ class MetricDefaults(NamedTuple):
     peak: float
     shares: ThresholdShares
     footprint: str = ""
+    energy: str = ""
 
 
 _BUSY = ThresholdShares(1.0, 0.5, 0.2, lower_is_better=False)  # a job is meant to fill its hardware threads
 _WATCH_SATURATION = ThresholdShares(0.5, 0.8, 0.95, lower_is_better=True)
 _WATCH_EARLY = ThresholdShares(0.05, 0.2, 0.5, lower_is_better=True)
+_FLOPS = ThresholdShares(0.18, 0.04, 0.01, lower_is_better=False)  # few programs come near the peak
+_TRAFFIC = ThresholdShares(0.3, 0.15, 0.03, lower_is_better=False)
+_POWER = ThresholdShares(0.5, 0.2, 0.1, lower_is_better=False)
+_SOCKET_POWER_W, _MEMORY_POWER_W, _NODE_POWER_W = 350.0, 60.0, 500.0
 _DISK_BYTES_PER_S = 2e9
 _DISK_REQUESTS_PER_S = 100_000.0
 _GPU_MEMORY_BYTES = 80e9
@@ -55,7 +64,23 @@ def _defaults_by_name(machine: MachineSizes) -> Dict[str, MetricDefaults]:
     disk = MetricDefaults("sum", _DISK_BYTES_PER_S, _WATCH_SATURATION)
     requests = MetricDefaults("sum", _DISK_REQUESTS_PER_S, _WATCH_SATURATION)
     load = ThresholdShares(1.0, 0.5, 0.25, lower_is_better=False)
+    flops = MetricDefaults("sum", machine.flops_per_s, _FLOPS)
+    memory = MetricDefaults("sum", machine.memory_bytes_per_s, _TRAFFIC)
     return {
+        "ipc": MetricDefaults("avg", 4.0, ThresholdShares(0.5, 0.25, 0.125, lower_is_better=False)),
+        "clock": MetricDefaults("avg", machine.clock_hz, ThresholdShares(0.8, 0.6, 0.4, lower_is_better=False)),
+        "flops_any": flops._replace(footprint="avg"),
+        "flops_sp": flops,
+        "flops_dp": flops._replace(peak=machine.flops_per_s / 2),
+        "vectorization_ratio": MetricDefaults("avg", 100.0, ThresholdShares(0.6, 0.3, 0.1, lower_is_better=False)),
+        "perf_multiplex_ratio": MetricDefaults("avg", 100.0, _BUSY),
+        "mem_bw": memory._replace(footprint="avg"),
+        "mem_read": memory,
+        "mem_write": memory,
+        "cpu_power": MetricDefaults("sum", machine.sockets * _SOCKET_POWER_W, _POWER, energy="power"),
+        "core_power": MetricDefaults("sum", machine.sockets * _SOCKET_POWER_W, _POWER),
+        "mem_power": MetricDefaults("sum", machine.sockets * _MEMORY_POWER_W, _POWER, energy="power"),
+        "node_power": MetricDefaults("sum", machine.sockets * _NODE_POWER_W, _POWER),
         "cpu_load": MetricDefaults("avg", float(machine.hwthreads), load, "avg"),
         "cpu_user": MetricDefaults("avg", 100.0, _BUSY, "avg"),
         "cpu_used": MetricDefaults("avg", 100.0, _BUSY),
@@ -121,6 +146,8 @@ def metric_entry(
     }
     if reading.footprint:
         entry["footprint"] = reading.footprint
+    if reading.energy:
+        entry["energy"] = reading.energy
     if reading.shares.lower_is_better:
         entry["lowerIsBetter"] = True
     return entry

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from perf_machine import BUSY, FakePerf, add_counters, add_energy
 
 from cc_agent.collectors.base import Collector, Reading, Tick
 from cc_agent.collectors.cpufreq import (
@@ -26,7 +27,9 @@ from cc_agent.collectors.nfsiostat import NfsiostatCollector, NfsiostatOptions
 from cc_agent.collectors.nfsstat import NfsstatCollector, NfsstatOptions
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.nvidia import NvidiaCollector, NvidiaOptions
+from cc_agent.collectors.perf import PerfCollector, PerfOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
+from cc_agent.collectors.rapl import RaplCollector, RaplOptions
 from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, make_collectors
 from cc_agent.collectors.rocm_smi import RocmSmiCollector, RocmSmiOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
@@ -41,6 +44,19 @@ def _statvfs(_path: str) -> os.statvfs_result:
     return os.statvfs_result((4096, 4096, 1000, 400, 300, 0, 0, 0, 0, 255))
 
 
+def _perf(root: Path) -> Collector:
+    if (root / "proc").exists():
+        add_counters(root)
+    scopes = {f"send_{scope}_total_values": True for scope in ("core", "socket", "node")}
+    return PerfCollector(PerfOptions(send_miss_ratios=True, **scopes), root, FakePerf(BUSY, step_s=10.0))
+
+
+def _rapl(root: Path) -> Collector:
+    if (root / "proc").exists():
+        add_energy(root)
+    return RaplCollector(RaplOptions(), root, FakePerf(BUSY, step_s=10.0))
+
+
 MAKERS: dict[str, Callable[[Path], Collector]] = {
     "cpustat": lambda root: CpustatCollector(CpustatOptions(), root),
     "cpustat, node only": lambda root: CpustatCollector(CpustatOptions(hwthread_values=False), root),
@@ -53,6 +69,8 @@ MAKERS: dict[str, Callable[[Path], Collector]] = {
     ),
     "iostat": lambda root: IostatCollector(IostatOptions(), root),
     "iostat, devices": lambda root: IostatCollector(IostatOptions(send_device_values=True), root),
+    "rapl": _rapl,
+    "perf": _perf,
     "diskstat": lambda root: DiskstatCollector(DiskstatOptions(send_device_values=True), root, _statvfs),
     "schedstat": lambda root: SchedstatCollector(SchedstatOptions(), root),
     "numastats": lambda root: NumastatsCollector(NumastatsOptions(send_derived_values=True), root),

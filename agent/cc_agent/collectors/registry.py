@@ -23,7 +23,9 @@ from cc_agent.collectors.nfsiostat import NfsiostatCollector, NfsiostatOptions
 from cc_agent.collectors.nfsstat import NfsstatOptions, make_nfs3stat, make_nfs4stat
 from cc_agent.collectors.numastats import NumastatsCollector, NumastatsOptions
 from cc_agent.collectors.nvidia import NvidiaCollector, NvidiaOptions
+from cc_agent.collectors.perf import PerfCollector, PerfOptions
 from cc_agent.collectors.pressure import PressureCollector, PressureOptions
+from cc_agent.collectors.rapl import RaplCollector, RaplOptions
 from cc_agent.collectors.rocm_smi import RocmSmiCollector, RocmSmiOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
 from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
@@ -39,7 +41,6 @@ UNSUPPORTED_COLLECTORS = (
     "customcmd",
     "ipmistat",
     "likwid",
-    "rapl",
     "self",
     "smartmon",
     "topprocs",
@@ -54,6 +55,12 @@ class CollectorsSettings:
     cpustat: Optional[CpustatOptions] = section(CpustatOptions, "Time of the processors.", key="cpustat", optional=True)
     memstat: Optional[MemstatOptions] = section(MemstatOptions, "Use of memory.", key="memstat", optional=True)
     loadavg: Optional[LoadavgOptions] = section(LoadavgOptions, "Load averages.", key="loadavg", optional=True)
+    rapl: Optional[RaplOptions] = section(
+        RaplOptions, "Power of processors, memory and node.", key="rapl", optional=True
+    )
+    perf: Optional[PerfOptions] = section(
+        PerfOptions, "Hardware counters of processors and memory controllers.", key="perf", optional=True
+    )
     netstat: Optional[NetstatOptions] = section(NetstatOptions, "Network traffic.", key="netstat", optional=True)
     iostat: Optional[IostatOptions] = section(IostatOptions, "Disk traffic.", key="iostat", optional=True)
     diskstat: Optional[DiskstatOptions] = section(DiskstatOptions, "Fill levels.", key="diskstat", optional=True)
@@ -103,6 +110,8 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("cpustat", CpustatCollector),
     ("memstat", MemstatCollector),
     ("loadavg", LoadavgCollector),
+    ("rapl", RaplCollector),
+    ("perf", PerfCollector),
     ("netstat", NetstatCollector),
     ("iostat", IostatCollector),
     ("diskstat", DiskstatCollector),
