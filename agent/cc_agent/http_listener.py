@@ -226,6 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "cc-agent"
     sys_version = ""
+    wbufsize = _BUFFER_BYTES  # head and body in one piece: the second would wait for an acknowledgement of the first
     server: _Server
 
     def setup(self) -> None:
@@ -315,6 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body)
+        self.wfile.flush()
 
     def log_message(self, text: str, *arguments: Any) -> None:
         logger.debug("peer=%s %s", self.client_address[0], text % arguments)

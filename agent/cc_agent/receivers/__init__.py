@@ -2,10 +2,14 @@
 
 __all__ = (
     "base",
+    "bmc",
     "http",
     "intake",
+    "ipmi",
     "nats",
     "polling",
     "prometheus",
+    "redfish",
+    "redfish_readings",
     "registry",
 )

@@ -9,25 +9,37 @@ from cc_agent.processor import FIELD_RULES
 from cc_agent.receivers.base import Receiver
 from cc_agent.receivers.http import HttpReceiver, HttpReceiverSettings
 from cc_agent.receivers.intake import Intake
+from cc_agent.receivers.ipmi import IpmiReceiver, IpmiReceiverSettings
 from cc_agent.receivers.nats import NatsReceiver, NatsReceiverSettings
 from cc_agent.receivers.prometheus import PrometheusReceiver, PrometheusReceiverSettings
+from cc_agent.receivers.redfish import RedfishReceiver, RedfishReceiverSettings
 from cc_common.errors import SettingsError
 from cc_common.settings import load
 
-AnyReceiverSettings = Union[HttpReceiverSettings, NatsReceiverSettings, PrometheusReceiverSettings]
+AnyReceiverSettings = Union[
+    HttpReceiverSettings,
+    IpmiReceiverSettings,
+    NatsReceiverSettings,
+    PrometheusReceiverSettings,
+    RedfishReceiverSettings,
+]
 
 RECEIVER_TYPES: Dict[str, Type[AnyReceiverSettings]] = {
     "http": HttpReceiverSettings,
+    "ipmi": IpmiReceiverSettings,
     "nats": NatsReceiverSettings,
     "prometheus": PrometheusReceiverSettings,
+    "redfish": RedfishReceiverSettings,
 }
-UNSUPPORTED_RECEIVERS = ("eecpt", "ipmi", "redfish")
+UNSUPPORTED_RECEIVERS = ("eecpt",)
 
 _LEGACY = {f"process_messages.{key}": advice for key, advice in FIELD_RULES.items()}
 _MAKERS: Dict[type, Callable[[str, Any, Intake], Receiver]] = {
     HttpReceiverSettings: HttpReceiver,
+    IpmiReceiverSettings: IpmiReceiver,
     NatsReceiverSettings: NatsReceiver,
     PrometheusReceiverSettings: PrometheusReceiver,
+    RedfishReceiverSettings: RedfishReceiver,
 }
 
 
