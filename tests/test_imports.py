@@ -84,6 +84,7 @@ LAZY = {
 
 # module -> libraries that a process which loads it does without, whatever is imported on the way: they take memory
 SPARED = {
+    "cc_agent.agent": ("asyncio", "http.server", "httpx", "nats", "ssl", "statistics"),
     "cc_backend.server": ("flask", "numpy", "peewee", "joserfc", "typer", "ssl"),
     "cc_backend.app": ("httpx", "typer"),
     "cc_backend.maintenance.tasks": ("httpx", "typer"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple
 
@@ -17,15 +17,21 @@ class AggregateInput(NamedTuple):
     end_s: int
 
 
+def _median(values: List[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else ordered[middle - 1] / 2 + ordered[middle] / 2
+
+
 AggregateFunction = Callable[[AggregateInput], Any]
 
 _OF_VALUES: Dict[str, Callable[[List[float]], float]] = {
     "sum": sum,
     "min": min,
     "max": max,
-    "avg": statistics.fmean,
-    "mean": statistics.fmean,
-    "median": statistics.median,
+    "avg": lambda values: math.fsum(values) / len(values),
+    "mean": lambda values: math.fsum(values) / len(values),
+    "median": _median,
     "len": len,
 }
 

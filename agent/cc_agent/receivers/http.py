@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import TYPE_CHECKING, Any, Optional, Tuple
 
 from cc_agent.addresses import port_number
-from cc_agent.http_listener import (
-    HttpListener,
-    HttpReply,
-    HttpRequest,
-    ListenerCredentials,
-    ListenerLimits,
-    server_tls_context,
-)
 from cc_agent.receivers.base import ReceiverSettings
 from cc_agent.receivers.intake import Intake
 from cc_common.errors import SettingsError
 from cc_common.settings import option
+
+if TYPE_CHECKING:
+    from cc_agent.http_listener import HttpListener, HttpReply, HttpRequest
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -71,6 +66,23 @@ class HttpReceiver:
         self.name = name
         self._settings = settings
         self._intake = intake
+        self._listener: Optional[HttpListener] = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before `start`."""
+        return self._listener.port if self._listener is not None else 0
+
+    def start(self) -> None:
+        """Begin to listen. Raises AgentError if port or certificate cannot be used."""
+        from cc_agent.http_listener import (  # noqa: PLC0415 loads http.server
+            HttpListener,
+            ListenerCredentials,
+            ListenerLimits,
+            server_tls_context,
+        )
+
+        settings = self._settings
         self._listener = HttpListener(
             settings.address,
             port_number(settings.port),
@@ -82,23 +94,19 @@ class HttpReceiver:
                 keep_alive=settings.keep_alives_enabled,
             ),
             credentials=ListenerCredentials(settings.token, settings.username, settings.password),
+            tls=server_tls_context(settings.cert_file, settings.cert_key_file),
         )
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on; 0 before `start`."""
-        return self._listener.port
-
-    def start(self) -> None:
-        """Begin to listen. Raises AgentError if port or certificate cannot be used."""
-        self._listener.tls = server_tls_context(self._settings.cert_file, self._settings.cert_key_file)
         self._listener.start()
 
     def close(self) -> None:
         """Stop to listen."""
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def _answer(self, request: HttpRequest) -> HttpReply:
+        from cc_agent.http_listener import HttpReply  # noqa: PLC0415 loads http.server
+
         if request.path.rstrip("/") != self._settings.request_path:
             return HttpReply(404, b"there is nothing at this address\n")
         if request.method != "POST":

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import math
 import os
-import tempfile
 import time
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
@@ -147,6 +145,8 @@ class IpmiReceiver:
 
 def parse_sensors(output: bytes) -> Iterator[_Reading]:
     """The numbers in lines of ipmi-sensors, `controller: id,name,type,reading,unit,event`; others are skipped."""
+    import csv  # noqa: PLC0415 not every agent needs it
+
     for line in output.decode(errors="replace").splitlines():
         bmc, separator, rest = line.partition(": ")
         columns = next(csv.reader([rest]), []) if separator and "\x00" not in rest else []
@@ -173,6 +173,8 @@ def _access_file(username: str, password: str) -> str:
 @contextlib.contextmanager
 def _written(text: str) -> Iterator[str]:
     """The path of a file with this text, which only this user can read, and which is gone afterwards."""
+    import tempfile  # noqa: PLC0415 not every agent needs it
+
     descriptor, path = tempfile.mkstemp(prefix="cc-agent-ipmi-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

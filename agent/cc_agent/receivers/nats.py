@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from dataclasses import dataclass
@@ -75,6 +74,8 @@ class NatsReceiver:
             self._thread = None
 
     async def _connect(self) -> None:
+        import asyncio  # noqa: PLC0415 not every agent needs it
+
         pause_s = 1.0
         while not await self._subscribe(pause_s):
             await asyncio.sleep(pause_s)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
@@ -116,6 +114,8 @@ class RedfishReceiver:
 
         context = tls_context(self._settings.ca_file or None)
         if self._settings.http_insecure:
+            import ssl  # noqa: PLC0415 not every agent needs it
+
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         self._client = deadline_client(
@@ -135,6 +135,8 @@ class RedfishReceiver:
             for client in self._settings.client_config
             for host in self._settings.hosts(client)
         ]
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 not every agent needs it
+
         with ThreadPoolExecutor(min(self._settings.fanout, len(work)) or 1, thread_name_prefix="redfish") as pool:
             problems = [problem for problem in pool.map(lambda item: self._read_host(*item), work) if problem]
         if problems:

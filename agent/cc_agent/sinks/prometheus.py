@@ -5,17 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional
 
 from cc_agent.addresses import port_number
-from cc_agent.http_listener import (
-    HttpListener,
-    HttpReply,
-    HttpRequest,
-    ListenerCredentials,
-    ListenerLimits,
-    server_tls_context,
-)
 from cc_agent.processor import Processor, ProcessorSettings, TagRule
 from cc_agent.prometheus_text import label_name, metric_name, series_text
 from cc_agent.router import Batch
@@ -23,6 +15,9 @@ from cc_agent.sinks.base import SinkSettings
 from cc_common.errors import SettingsError
 from cc_common.line_protocol import parse_series
 from cc_common.settings import option, required
+
+if TYPE_CHECKING:
+    from cc_agent.http_listener import HttpListener, HttpReply, HttpRequest
 
 MAX_SERIES = 65_536
 """Maximum number of series that are shown; further ones are left out."""
@@ -93,6 +88,13 @@ class PrometheusSink:
 
     def start(self) -> None:
         """Begin to listen. Raises AgentError if port or certificate cannot be used."""
+        from cc_agent.http_listener import (  # noqa: PLC0415 loads http.server
+            HttpListener,
+            ListenerCredentials,
+            ListenerLimits,
+            server_tls_context,
+        )
+
         settings = self._settings
         self._listener = HttpListener(
             settings.host,
@@ -154,6 +156,8 @@ class PrometheusSink:
         return series_text(f"{metric_name(group)}_{name}" if group else name, labels)
 
     def _answer(self, request: HttpRequest) -> HttpReply:
+        from cc_agent.http_listener import HttpReply  # noqa: PLC0415 loads http.server
+
         if request.path != self._path:
             return HttpReply(404, f"the page is at {self._path}\n".encode())
         if request.method not in ("GET", "HEAD"):
