@@ -82,6 +82,25 @@ def test_archive_statistics_and_footprint_have_them_as_metrics_of_nodes(shared_n
     assert _metrics(site, 2)["job_mem_used"]["metric"]["series"][0]["statistics"]["max"] == 7 * GIB
 
 
+def test_marks_of_a_job_are_taken_under_the_names_that_it_gave(shared_node: Any) -> None:
+    site = shared_node
+    start_s = int(site.clock()) - MINUTES * 60
+    where = f"cluster=tern,hostname=tn01,type=job,type-id={OWN}"
+    site.write(*(f"job_mark_loss,{where} value={10 - minute} {start_s + minute * 60}" for minute in range(MINUTES + 1)))
+    found = _metrics(site, 1)["job_mark_loss"]["metric"]
+    assert (found["timestep"], found["series"][0]["data"][:3]) == (60, [10.0, 9.0, 8.0])
+    assert "job_mark_loss" not in _metrics(site, 2)
+    site.user("hbrandt", "support", password="a long enough one")
+    site.client.post("/login", data={"username": "hbrandt", "password": "a long enough one", "redirect": "/"})
+    assert "job_mark_loss" in site.client.get("/monitoring/job/1/data").get_json()["plots"]
+    site.stop_job(job_id=OWN)
+    site.stop_job(job_id=OTHER)
+    site.archive()
+    assert site.services.archive.load_meta(JobKey("tern", OWN, start_s)).statistics["job_mark_loss"].max == 10
+    assert "job_mark_loss" in site.client.get("/monitoring/job/1/data").get_json()["plots"]
+    assert site.client.get("/monitoring/job/1/series/job_mark_loss").status_code == 200
+
+
 def test_a_job_of_two_nodes_has_a_series_of_each(site: Any) -> None:
     start_s = int(site.clock())
     site.start_job(numNodes=2, resources=[{"hostname": "tn01"}, {"hostname": "tn02"}])

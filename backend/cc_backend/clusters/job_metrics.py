@@ -1,6 +1,6 @@
 """Metrics of single jobs, such as the memory of one of several on a node: every cluster has them without an entry.
 
-The agent's collectors slurm_cgroup and nvidia send them with `type=job` and the id of the job. Each is kept with the
+The agent sends them with `type=job` and the id of the job. Each is kept with the
 timestep of the cluster's `mem_used`, and archived as a metric of nodes, which other readers of the archive know. An
 entry in a cluster.json replaces the built-in one.
 """
@@ -12,6 +12,9 @@ from cc_backend.clusters.model import FootprintStatistic, MetricConfig
 from cc_backend.model import MetricUnit, Scope
 
 DEFAULT_TIMESTEP_S = 60
+
+JOB_MARK_PREFIX = "job_mark_"
+"""Begin of the names of numbers that jobs report about themselves, such as their step."""
 
 
 class _JobMetric(NamedTuple):
@@ -62,9 +65,19 @@ def built_in_job_metrics(metrics: Mapping[str, MetricConfig]) -> dict[str, Metri
     }
 
 
+def job_metric(name: str, of_jobs: Mapping[str, MetricConfig]) -> MetricConfig | None:
+    """A metric of single jobs by its name: one that is built in, or a mark, whose name the job has chosen."""
+    found = of_jobs.get(name)
+    if found is None and name.startswith(JOB_MARK_PREFIX):
+        timestep_s = next((config.timestep_s for config in of_jobs.values()), DEFAULT_TIMESTEP_S)
+        found = MetricConfig(name=name, unit=MetricUnit(""), scope=Scope.NODE, timestep_s=timestep_s)
+    return found
+
+
 def is_job_metric(config: MetricConfig) -> bool:
     """Whether the metric is of single jobs; under the same name sites may have shares of hardware threads."""
-    return config.name in _JOB_METRICS and config.scope is Scope.NODE
+    is_named_so = config.name in _JOB_METRICS or config.name.startswith(JOB_MARK_PREFIX)
+    return is_named_so and config.scope is Scope.NODE
 
 
 def metrics_beside(metric: str) -> tuple[str, ...]:

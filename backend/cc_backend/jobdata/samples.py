@@ -13,7 +13,7 @@ import numpy as np
 
 from cc_backend.archive.file_archive import FileArchive
 from cc_backend.archive.statistics import with_statistics
-from cc_backend.clusters import ClusterRegistry, MetricConfig, SubCluster, is_job_metric
+from cc_backend.clusters import ClusterRegistry, MetricConfig, SubCluster, is_job_metric, job_metric
 from cc_backend.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from cc_backend.jobdata.bounded_read import (
     ARCHIVE_LIMITS,
@@ -177,7 +177,7 @@ class MetricData:
         at_once = self._stores.external_store(job.cluster, job.sub_cluster) is not None
         hosts = [resource.hostname for resource in job.resources]
         sent = self._stores.metrics_of_job(job.cluster, job.sub_cluster, hosts, job.job_id)
-        of_job = {name: config for name, config in sub_cluster.job_metrics.items() if name in sent}
+        of_job = {name: config for name in sorted(sent) if (config := job_metric(name, sub_cluster.job_metrics))}
         offered = {**of_job, **sub_cluster.metrics}
         groups: dict[tuple[int, str], list[_JobQuery]] = {}
         for name, config in offered.items():

@@ -1,8 +1,9 @@
 """The tables of metrics and hosts that the metric store accepts samples of, made from the clusters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from cc_backend.clusters import Cluster, ClusterRegistry, HostsInUse
+from cc_backend.clusters import DEFAULT_TIMESTEP_S, JOB_MARK_PREFIX, Cluster, ClusterRegistry, HostsInUse
 from cc_backend.clusters.model import MetricConfig
 from cc_backend.metricstore import ClusterHosts, HostTable, MetricSpec, MetricSpecs, MetricTable
 
@@ -43,7 +44,38 @@ def build_tables(clusters: ClusterRegistry, held_hosts: Iterable[HostsInUse] = (
         nodes[cluster] = _add_held_hosts(clusters, cluster, nodes.get(cluster), kind_of, held_metrics)
         for specs in hosts.values():
             metrics[cluster] = {**specs, **metrics.get(cluster, {})}
-    return metrics, nodes
+    return (
+        {cluster: _SpecsWithMarks(specs) for cluster, specs in metrics.items()},
+        {cluster: _with_marks(hosts) for cluster, hosts in nodes.items()},
+    )
+
+
+class _SpecsWithMarks(Mapping[str, MetricSpec]):
+    """Specifications of metrics, and of marks of jobs under whatever names jobs give them."""
+
+    def __init__(self, specs: MetricSpecs) -> None:
+        self._specs = specs
+        timesteps_s = [specs[name].timestep_s for name in ("job_mem_used", "mem_used") if name in specs]
+        self._mark = MetricSpec(timesteps_s[0] if timesteps_s else DEFAULT_TIMESTEP_S)
+
+    def __getitem__(self, name: str) -> MetricSpec:
+        found = self._specs.get(name)
+        if found is not None:
+            return found
+        if name.startswith(JOB_MARK_PREFIX):
+            return self._mark
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+def _with_marks(hosts: ClusterHosts) -> ClusterHosts:
+    own = {name: _SpecsWithMarks(specs) for name, specs in hosts.subcluster_metrics.items()}
+    return replace(hosts, subcluster_metrics=own)
 
 
 def _held_specs(clusters: ClusterRegistry, held: Iterable[HostsInUse]) -> dict[str, dict[str, MetricSpecs]]:

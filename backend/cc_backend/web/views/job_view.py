@@ -6,6 +6,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +16,7 @@ from flask import Response, render_template, request, url_for
 from cc_backend.auth.caller import Caller
 from cc_backend.auth.permissions import Permission, requires
 from cc_backend.auth.row_rules import row_rule_for
-from cc_backend.clusters import MetricConfig, SubCluster, with_measured_job_metrics
+from cc_backend.clusters import MetricConfig, SubCluster, job_metric, with_measured_job_metrics
 from cc_backend.errors import ArchiveError, InvalidInput, NotFound
 from cc_backend.exports.csv_text import text_cell
 from cc_backend.http.guard import current_caller
@@ -192,8 +193,16 @@ def is_live(job: Job) -> bool:
 def _require_job(services: Services, caller: Caller, job_id: int) -> tuple[Job, SubCluster, Mapping[str, MetricConfig]]:
     """The job, its subcluster and the metrics that the caller may see; NotFound for a job of others."""
     found = services.job_queries.get(job_id, row_rule_for(caller), now_s=services.now_s())
-    sub_cluster = sub_cluster_with_archived_metrics(services, found)
+    sub_cluster = _with_job_metrics(services, found, sub_cluster_with_archived_metrics(services, found))
     return found, sub_cluster, visible_metrics(sub_cluster, caller)
+
+
+def _with_job_metrics(services: Services, job: Job, sub_cluster: SubCluster) -> SubCluster:
+    """The subcluster with all metrics of single jobs that the hosts sent of this job, also under names of its own."""
+    hosts = [resource.hostname for resource in job.resources]
+    sent = services.store_router.metrics_of_job(job.cluster, job.sub_cluster, hosts, job.job_id)
+    marks = {name: config for name in sorted(sent) if (config := job_metric(name, sub_cluster.job_metrics))}
+    return replace(sub_cluster, job_metrics={**sub_cluster.job_metrics, **marks})
 
 
 def _read_samples(
