@@ -9,7 +9,12 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional
 from urllib.parse import parse_qs, urlsplit
 
 from cc_agent.aggregates import Aggregator, TopologyIndex, left_out_rules
-from cc_agent.collectors.registry import UNSUPPORTED_COLLECTORS, CollectorsSettings, check_metric_names
+from cc_agent.collectors.registry import (
+    UNSUPPORTED_COLLECTORS,
+    CollectorsSettings,
+    check_metric_names,
+    collector_warnings,
+)
 from cc_agent.config_file import AssembledDocument, read_document
 from cc_agent.default_metrics import DEFAULT_INTERVAL_S, default_collectors, default_router
 from cc_agent.options import AgentOptions
@@ -203,6 +208,7 @@ def load_configuration(options: AgentOptions, environment: Mapping[str, str]) ->
     hostname = loaded.value.main.hostname or os.uname().nodename.split(".", 1)[0]
     cluster = loaded.value.main.cluster or _cluster_from_url(sinks.sinks)
     check_metric_names(loaded.value.collectors, source)
+    warnings += collector_warnings(loaded.value.collectors, source)
     return AgentConfiguration(
         loaded,
         sinks.sinks,

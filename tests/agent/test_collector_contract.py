@@ -19,6 +19,7 @@ from cc_agent.collectors.cpustat import CpustatCollector, CpustatOptions
 from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions
 from cc_agent.collectors.ibstat import IbstatCollector, IbstatOptions
 from cc_agent.collectors.iostat import IostatCollector, IostatOptions
+from cc_agent.collectors.likwid import LikwidCollector, LikwidEventset, LikwidMetric, LikwidOptions
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.lustrestat import LustrestatCollector, LustrestatOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
@@ -57,6 +58,16 @@ def _rapl(root: Path) -> Collector:
     return RaplCollector(RaplOptions(), root, FakePerf(BUSY, step_s=10.0))
 
 
+def _likwid(root: Path) -> Collector:
+    if (root / "proc").exists():
+        add_counters(root)
+        add_energy(root)
+    kinds = {"ipc": "hwthread", "mem_bw": "socket", "cpu_power": "socket", "core_power": "hwthread"}
+    metrics = tuple(LikwidMetric(name=name, type=kind, publish=True) for name, kind in kinds.items())
+    options = LikwidOptions(eventsets=(LikwidEventset(metrics=metrics),))
+    return LikwidCollector(options, root, FakePerf(BUSY, step_s=10.0))
+
+
 MAKERS: dict[str, Callable[[Path], Collector]] = {
     "cpustat": lambda root: CpustatCollector(CpustatOptions(), root),
     "cpustat, node only": lambda root: CpustatCollector(CpustatOptions(hwthread_values=False), root),
@@ -70,6 +81,7 @@ MAKERS: dict[str, Callable[[Path], Collector]] = {
     "iostat": lambda root: IostatCollector(IostatOptions(), root),
     "iostat, devices": lambda root: IostatCollector(IostatOptions(send_device_values=True), root),
     "rapl": _rapl,
+    "likwid": _likwid,
     "perf": _perf,
     "diskstat": lambda root: DiskstatCollector(DiskstatOptions(send_device_values=True), root, _statvfs),
     "schedstat": lambda root: SchedstatCollector(SchedstatOptions(), root),

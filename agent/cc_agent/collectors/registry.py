@@ -15,6 +15,7 @@ from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions
 from cc_agent.collectors.gpfs import GpfsCollector, GpfsOptions
 from cc_agent.collectors.ibstat import IbstatCollector, IbstatOptions
 from cc_agent.collectors.iostat import IostatCollector, IostatOptions
+from cc_agent.collectors.likwid import LikwidCollector, LikwidOptions, likwid_warnings
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.lustrestat import LustrestatCollector, LustrestatOptions
 from cc_agent.collectors.memstat import MemstatCollector, MemstatOptions
@@ -40,7 +41,6 @@ UNSUPPORTED_COLLECTORS = (
     "beegfs_storage",
     "customcmd",
     "ipmistat",
-    "likwid",
     "self",
     "smartmon",
     "topprocs",
@@ -55,6 +55,9 @@ class CollectorsSettings:
     cpustat: Optional[CpustatOptions] = section(CpustatOptions, "Time of the processors.", key="cpustat", optional=True)
     memstat: Optional[MemstatOptions] = section(MemstatOptions, "Use of memory.", key="memstat", optional=True)
     loadavg: Optional[LoadavgOptions] = section(LoadavgOptions, "Load averages.", key="loadavg", optional=True)
+    likwid: Optional[LikwidOptions] = section(
+        LikwidOptions, "Hardware counters, with the settings of cc-metric-collector.", key="likwid", optional=True
+    )
     rapl: Optional[RaplOptions] = section(
         RaplOptions, "Power of processors, memory and node.", key="rapl", optional=True
     )
@@ -110,6 +113,7 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("cpustat", CpustatCollector),
     ("memstat", MemstatCollector),
     ("loadavg", LoadavgCollector),
+    ("likwid", LikwidCollector),
     ("rapl", RaplCollector),
     ("perf", PerfCollector),
     ("netstat", NetstatCollector),
@@ -147,6 +151,12 @@ def check_metric_names(settings: CollectorsSettings, source: str) -> None:
                 key = f"collectors.{name}.include_metrics"
                 hint = did_you_mean(metric, sorted(known))
                 raise SettingsError(key, f"{source}: {key}: {name} has no metric {metric!r} with these options{hint}")
+
+
+def collector_warnings(settings: CollectorsSettings, source: str) -> List[str]:
+    """Texts for what the settings ask for and a collector cannot do."""
+    texts = likwid_warnings(settings.likwid) if settings.likwid is not None else []
+    return [f"{source}: collectors.likwid: {text}" for text in texts]
 
 
 def make_collectors(settings: CollectorsSettings, root: Path = Path("/")) -> List[Collector]:

@@ -6,16 +6,22 @@ machine, `processor_counters` and `memory_traffic` apply them. `collector` is th
 """
 
 from cc_agent.collectors.perf.access import open_error
-from cc_agent.collectors.perf.collector import PerfCollector, PerfOptions
+from cc_agent.collectors.perf.collector import CounterOptions, CounterSampler, PerfCollector, PerfOptions
 from cc_agent.collectors.perf.counters import CounterGroup, countable_groups
 from cc_agent.collectors.perf.cpu_model import read_cpu_model
+from cc_agent.collectors.perf.outputs import ALL_METRICS, SOCKET_METRICS, Output
 from cc_agent.collectors.perf.pmu import Pmu, read_pmus
 from cc_agent.collectors.perf.syscall import EventCode, LinuxPerf, PerfCalls
 
 __all__ = [
+    "ALL_METRICS",
+    "SOCKET_METRICS",
     "CounterGroup",
+    "CounterOptions",
+    "CounterSampler",
     "EventCode",
     "LinuxPerf",
+    "Output",
     "PerfCalls",
     "PerfCollector",
     "PerfOptions",

@@ -108,11 +108,13 @@ class CounterSampler:
         *,
         source: str = "PerfCollector",
         user_only: bool = True,
+        invalid_to_zero: bool = False,
     ) -> None:
         self._outputs = list(outputs)
         self._root = root
         self._calls: PerfCalls = calls or LinuxPerf()
         self._user_only = user_only
+        self._invalid_to_zero = invalid_to_zero
         self._pool = SeriesPool([output.description for output in outputs], source=source, group="PerfCounter")
         self._clock = RateClock()
         self._lock = threading.Lock()
@@ -229,6 +231,8 @@ class CounterSampler:
                 value = formula.evaluate(rates)
                 if value == value:  # noqa: PLR0124 false for what is not a number: an event that did not run
                     readings.append((series, value * factor))
+                elif self._invalid_to_zero and formula.is_idle(rates):
+                    readings.append((series, 0.0))
             for output in multiplex:
                 series = self._pool.get(output.name, output.scope, str(cpu))
                 readings.append((series, counted_percent))

@@ -89,6 +89,10 @@ class BoundFormula(NamedTuple):
         # written so that a base which is not a number fails
         return total * self.factor / base if base >= self.minimum_per_s else float("nan")
 
+    def is_idle(self, rates: Sequence[float]) -> bool:
+        """Whether there are too few events for a value, and not just none counted."""
+        return sum(rates[index] * weight for index, weight in self.denominator) < self.minimum_per_s
+
 
 def bind(formulas: Sequence[Formula], events: Sequence[str], clock_mhz: float) -> List[BoundFormula]:
     """The formulas whose events are counted, the first of each metric; `clock_mhz` 0 leaves out the clock."""
