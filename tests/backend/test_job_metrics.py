@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cc_backend.clusters import is_job_metric, parse_cluster, with_measured_job_metrics
+from cc_backend.maintenance.running_footprints import FootprintRefresher
 from cc_backend.model import JobKey
 
 MINUTES = 10
@@ -80,6 +81,14 @@ def test_archive_statistics_and_footprint_have_them_as_metrics_of_nodes(shared_n
     assert {scope.value for scope in stored["job_mem_used"]} == {"node"}
     assert _metrics(site, 1)["job_mem_used"]["metric"]["series"][0]["statistics"]["max"] == 2 * GIB
     assert _metrics(site, 2)["job_mem_used"]["metric"]["series"][0]["statistics"]["max"] == 7 * GIB
+
+
+def test_a_running_job_has_them_in_its_footprint(shared_node: Any) -> None:
+    services = shared_node.services
+    refresher = FootprintRefresher(services.running_jobs, services.metric_data, services.clusters, services.judge)
+    refresher.step(now_s=int(shared_node.clock()), budget_s=60.0)
+    found = services.running_jobs.by_ids([1, 2], now_s=int(shared_node.clock()))
+    assert {job.job_id: (job.footprint or {})["job_mem_used_max"] for job in found} == {OWN: 2 * GIB, OTHER: 7 * GIB}
 
 
 def test_marks_of_a_job_are_taken_under_the_names_that_it_gave(shared_node: Any) -> None:
