@@ -60,6 +60,8 @@ def described(site_of: Any) -> Any:
     site.client.put("/api/machine_state/tern/tn01/", json={}, headers=site.headers())
     nodes = [{"hostname": host, "states": ["IDLE"]} for host in ("tn01", "tn02")]
     site.client.post("/api/nodestate/", json={"cluster": "tern", "nodes": nodes}, headers=site.headers())
+    for host in ("tn01", "tn02"):
+        site.client.post("/api/nodes/report/", json={"cluster": "tern", "hostname": host}, headers=site.headers())
     site.clock.advance(60)
     return site
 
