@@ -113,6 +113,11 @@ class Pipeline:
             self._reporter.consider(self._sampler.statuses)
 
     @property
+    def intakes(self) -> List[Intake]:
+        """What the receivers have given their messages to."""
+        return [receiver.intake for receiver in self._receivers]
+
+    @property
     def sampler(self) -> Sampler:
         """The collectors."""
         return self._sampler
@@ -322,6 +327,10 @@ class Agent:
             "skipped_ticks": self._skipped_before + loop.skipped,
             "collectors": collector_documents(pipeline.sampler.statuses),
             "sinks": [sink.name for sink in configuration.sinks],
+            "receivers": [
+                {"name": intake.name, "accepted": intake.accepted, "rejected": intake.rejected}
+                for intake in pipeline.intakes
+            ],
         }
 
     def _start_pipeline(

@@ -12,7 +12,7 @@ from cc_agent.preview import NodeSnapshot, sample_once
 from cc_agent.sampler import CollectorStatus
 from cc_agent.settings import AgentConfiguration
 from cc_agent.sinks.http import HttpSettings, make_sender, write_url
-from cc_agent.sinks.registry import SinkDescription
+from cc_agent.sinks.registry import SinkDescription, network_parts
 from cc_common.check_report import FAILS, NOTE, CheckResult
 from cc_common.delivery import OutcomeKind
 from cc_common.error_codes import ErrorCode
@@ -64,7 +64,7 @@ def _check_sink(
     """Send one set of samples as `run` would: only a real batch shows which lines the server rejects."""
     subject = f"sink {sink.name}"
     if not isinstance(sink.settings, HttpSettings):
-        yield CheckResult(subject, f"type {sink.settings.type}")
+        yield _check_other_sink(sink, configuration, snapshot)
         return
     headers: List[Mapping[str, str]] = []
     try:
@@ -95,6 +95,26 @@ def _check_sink(
             subject, f"{write_url(sink.settings.url)} responds {outcome.message}; do: check the address", FAILS
         )
     yield _check_clock(headers[-1].get("date", ""), time.time())
+
+
+def _check_other_sink(sink: SinkDescription, configuration: AgentConfiguration, snapshot: NodeSnapshot) -> CheckResult:
+    """Whether a sink that is not of type http accepts a set of samples, if it sends over a network."""
+    subject, kind = f"sink {sink.name}", sink.settings.type
+    parts = network_parts(sink.settings)
+    if parts is None or "metric" not in sink.settings.message_classes:
+        return CheckResult(subject, f"type {kind}")
+    try:
+        sender = parts.make_sender()
+    except DeliveryError as error:
+        return CheckResult(subject, f"{error}", FAILS)
+    lines = configuration.make_router(sink).encode(snapshot.readings, snapshot.time_s).lines
+    try:
+        outcome = sender.send(lines if parts.convert is None else parts.convert(lines))
+    finally:
+        sender.close()
+    if outcome.kind is OutcomeKind.DELIVERED:
+        return CheckResult(subject, f"type {kind}: {sender.peer} accepts samples")
+    return CheckResult(subject, f"type {kind}: {sender.peer}: {outcome.message or outcome.kind.value}", FAILS)
 
 
 def _token_advice(settings: HttpSettings, code: str, cluster: str) -> str:

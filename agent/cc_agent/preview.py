@@ -38,7 +38,11 @@ def sample_once(
         sampler.sample(int(time.time()), configuration.interval_s)
         sleep(RATE_PAUSE_S)
         time_s = int(time.time())
-        return NodeSnapshot(sampler.sample(time_s, configuration.interval_s), time_s, sampler.statuses)
+        readings = sampler.sample(time_s, configuration.interval_s)
+        aggregator = configuration.make_aggregator(root)
+        if aggregator is not None:
+            readings += aggregator.add(readings, time_s)
+        return NodeSnapshot(readings, time_s, sampler.statuses)
     finally:
         sampler.close()
 

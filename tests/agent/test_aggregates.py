@@ -14,6 +14,7 @@ from cc_agent.aggregates import AggregateRule, Aggregator, TopologyIndex, left_o
 from cc_agent.collectors.base import RawSeries, Reading
 from cc_agent.errors import ExpressionError
 from cc_agent.options import AgentOptions
+from cc_agent.preview import sample_once
 from cc_agent.processor import Processor, ProcessorSettings
 from cc_agent.router import Router
 from cc_agent.settings import load_configuration
@@ -241,3 +242,12 @@ def test_aggregates_are_off_without_cache_intervals_as_in_the_reference(tmp_path
     assert configuration.make_aggregator() is None
     assert any("num_cache_intervals" in warning for warning in configuration.warnings)
     assert _configure(tmp_path, [rule], num_cache_intervals=1).make_aggregator() is not None
+
+
+def test_one_set_of_samples_has_the_aggregates_too(tmp_path: Path) -> None:
+    file = tmp_path / "agent.json"
+    rule = {"name": "loads", "function": "len(values)", "if": "name startsWith 'load_'"}
+    router = {"interval_aggregates": [rule], "num_cache_intervals": 1}
+    file.write_text(json.dumps({"collectors": {"loadavg": {}}, "router": router}))
+    snapshot = sample_once(load_configuration(AgentOptions(config=str(file)), {}), sleep=lambda _: None)
+    assert [value for series, value in snapshot.readings if series.metric == "loads"] == [3]

@@ -282,6 +282,7 @@ def test_the_status_as_text_has_a_line_for_each_collector_and_says_what_to_do() 
             "skipped_ticks": 0,
             "collectors": collector_documents(statuses),
             "sinks": ["central"],
+            "receivers": [{"name": "others", "accepted": 17, "rejected": 1}],
         }
     )
     assert text.splitlines() == [
@@ -297,6 +298,7 @@ def test_the_status_as_text_has_a_line_for_each_collector_and_says_what_to_do() 
         "nvidia: no NVIDIA driver",
         "",
         "sink central",
+        "receiver others: 17 messages accepted, 1 rejected",
     ]
 
 

@@ -149,3 +149,26 @@ def test_a_spool_folder_that_cannot_be_written_is_a_finding(tmp_path: Path) -> N
 
 def test_without_a_server_there_is_advice() -> None:
     assert "give --url" in _findings()["server"].text
+
+
+def _of_sink(options: dict[str, Any], folder: Path) -> CheckResult:
+    file = folder / "agent.json"
+    file.write_text(json.dumps({"sinks": {"other": options}}))
+    configuration = load_configuration(AgentOptions(config=str(file)), {})
+    (found,) = [found for found in run_checks(configuration, {}) if found.subject == "sink other"]
+    return found
+
+
+def test_a_server_of_another_kind_is_sent_a_set_of_samples(
+    nats_servers: Any, nats_listener: Any, tmp_path: Path
+) -> None:
+    with nats_servers.running_server(tmp_path) as broker, nats_listener(broker.address) as listener:
+        options = {"type": "nats", "host": broker.address, "subject": "hpc.metrics"}
+        found = _of_sink(options, tmp_path)
+        assert (found.failed, found.text) == (False, f"type nats: nats://{broker.address}/hpc.metrics accepts samples")
+        assert decode(b"".join(listener.sees()), received_s=0)[1] == []
+        assert _of_sink({**options, "subject": "a b"}, tmp_path).failed
+    gone = _of_sink({**options, "timeout": "1s"}, tmp_path)
+    assert gone.failed
+    assert "ConnectionRefused" in gone.text
+    assert _of_sink({"type": "prometheus", "port": 1}, tmp_path).text == "type prometheus"

@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from cc_agent.errors import AgentError
 from cc_agent.router import Batch
 from cc_agent.sinks.influx import InfluxAsyncSettings, InfluxSettings, influx_write_url, interpret_influx_response
+from cc_agent.sinks.prometheus import PrometheusSettings, PrometheusSink
 from cc_agent.sinks.registry import SinkDescription, load_sinks, make_sink
 from cc_agent.sinks.victoriametrics import PrometheusConverter, import_url
 from cc_common.delivery import OutcomeKind
@@ -188,8 +190,27 @@ def test_an_address_without_a_path_gets_the_one_for_imports(url: str, expected: 
 
 
 @pytest.fixture(scope="module")
-def victoria_metrics(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Iterator[str]:
-    """The address of a real VictoriaMetrics."""
+def scraped_sink() -> Iterator[PrometheusSink]:
+    """A sink with samples of now, for VictoriaMetrics to scrape."""
+    for _ in range(20):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        sink = PrometheusSink("p", PrometheusSettings("prometheus", host="127.0.0.1", port=port, token="t0ken"))
+        try:
+            sink.start()
+        except AgentError:
+            continue
+        break
+    yield sink
+    sink.close(1.0)
+
+
+@pytest.fixture(scope="module")
+def victoria_metrics(
+    tmp_path_factory: pytest.TempPathFactory, processes: Any, scraped_sink: PrometheusSink
+) -> Iterator[str]:
+    """The address of a real VictoriaMetrics, which scrapes the sink."""
     program = shutil.which("victoria-metrics")
     if program is None:
         pytest.skip("no victoria-metrics here; `make test-deps` installs it")
@@ -197,9 +218,14 @@ def victoria_metrics(tmp_path_factory: pytest.TempPathFactory, processes: Any) -
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    (folder / "scrape.yml").write_text(
+        "scrape_configs:\n- job_name: agent\n  scrape_interval: 1s\n  bearer_token: t0ken\n"
+        f"  static_configs:\n  - targets: ['127.0.0.1:{scraped_sink.port}']\n"
+    )
     command = (
         *(program, f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={folder}/data"),
         *("-retentionPeriod=100y", "-memory.allowedBytes=64MB", "-storage.minFreeDiskSpaceBytes=1MB"),
+        f"-promscrape.config={folder}/scrape.yml",
     )
     address = f"http://127.0.0.1:{port}"
     with processes.process(*command, log=folder / "log"):
@@ -237,6 +263,15 @@ EXPECTED = {f"n{number}": [[1_790_000_000_000], [number]] for number in range(1,
 def test_victoriametrics_has_what_was_sent(victoria_metrics: str, tmp_path: Path) -> None:
     send(load_one(type="victoriametrics", url=victoria_metrics), LINES.replace(b"load", b"plain"))
     assert exported(victoria_metrics, 'plain{cluster="c",type="node"}') == EXPECTED
+
+
+@pytest.mark.integration
+def test_a_real_scraper_reads_what_is_shown_to_prometheus(victoria_metrics: str, scraped_sink: PrometheusSink) -> None:
+    time_s = int(time.time())
+    line = b'shown,hostname=n1,type=node,odd=a\\ "b"\\,c value=2.5 %d\n' % time_s
+    scraped_sink.put(Batch(line, 1))
+    query = 'shown{type="node",job="agent",odd="a \\"b\\",c"}'
+    assert exported(victoria_metrics, query)["n1"] == [[time_s * 1000], [2.5]]
 
 
 @pytest.mark.integration

@@ -465,7 +465,7 @@ def test_rules_of_receiver_agent_and_sink_apply_in_this_order(tmp_path: Path) ->
     kept = [KeptSink(), KeptSink()]
     (receiver,) = make_receivers(configuration, kept)
     assert isinstance(receiver, HttpReceiver)
-    receiver._intake.accept_lines(b"a,type=node value=1 17")
+    receiver.intake.accept_lines(b"a,type=node value=1 17")
     assert [sink.lines for sink in kept] == [
         b"d,cluster=c,hostname=relay,type=node value=1 17\n",
         b"c,cluster=c,hostname=relay,type=node value=1 17\n",

@@ -55,6 +55,10 @@ def format_status(document: Dict[str, Any]) -> str:
     lines += _table(rows)
     lines += ["", *problems] if problems else []
     lines += ["", *(f"sink {name}" for name in document["sinks"])]
+    lines += [
+        f"receiver {receiver['name']}: {receiver['accepted']} messages accepted, {receiver['rejected']} rejected"
+        for receiver in document.get("receivers", ())
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, Tuple
 
 from cc_agent.processor import Processor, ProcessorSettings
+from cc_agent.receivers.intake import Intake
 from cc_common.settings import required, section
 
 
@@ -13,6 +14,7 @@ class Receiver(Protocol):
     """Gets messages from elsewhere and gives them to its intake, in threads of its own."""
 
     name: str
+    intake: Intake
 
     def start(self) -> None:
         """Begin to receive. Raises CockpitError if that cannot work; one that is away may come."""

@@ -65,7 +65,7 @@ class HttpReceiver:
     def __init__(self, name: str, settings: HttpReceiverSettings, intake: Intake) -> None:
         self.name = name
         self._settings = settings
-        self._intake = intake
+        self.intake = intake
         self._listener: Optional[HttpListener] = None
 
     @property
@@ -111,7 +111,7 @@ class HttpReceiver:
             return HttpReply(404, b"there is nothing at this address\n")
         if request.method != "POST":
             return HttpReply(405, b"batches are posted\n", headers={"Allow": "POST"})
-        report = self._intake.accept_lines(request.body)
+        report = self.intake.accept_lines(request.body)
         compressed = {"Accept-Encoding": "gzip"}
         if not report.rejected:
             return HttpReply(200, headers=compressed)

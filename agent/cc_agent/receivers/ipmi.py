@@ -87,7 +87,7 @@ class IpmiReceiver:
     ) -> None:
         self.name = name
         self._settings = settings
-        self._intake = intake
+        self.intake = intake
         self._clock = clock
         self._series = SensorSeries(name)
         self._poller = Poller(name, self.read_all, settings.interval_s)
@@ -138,7 +138,7 @@ class IpmiReceiver:
                 more = {"name": reading.sensor}
                 series = self._series.get(metric, names[reading.bmc], reading.sensor, unit, more)
                 samples.append((series, reading.value, time_s))
-        self._intake.accept_samples(samples)
+        self.intake.accept_samples(samples)
         if not samples:
             raise CommandError(f"no sensor of {hosts[0].hostname} and {len(hosts) - 1} others could be read")
 

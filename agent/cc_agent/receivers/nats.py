@@ -52,7 +52,7 @@ class NatsReceiver:
     def __init__(self, name: str, settings: NatsReceiverSettings, intake: Intake) -> None:
         self.name = name
         self._settings = settings
-        self._intake = intake
+        self.intake = intake
         self._thread: Optional[LoopThread] = None
         self._client: Any = None
         self._problem: Optional[Exception] = None
@@ -107,7 +107,7 @@ class NatsReceiver:
         return True
 
     async def _receive(self, message: Any) -> None:
-        self._intake.accept_lines(message.data)
+        self.intake.accept_lines(message.data)
 
     async def _disconnect(self) -> None:
         from cc_common.nats_client import close_client  # noqa: PLC0415 loads asyncio

@@ -62,7 +62,7 @@ class PrometheusReceiver:
     ) -> None:
         self.name = name
         self._settings = settings
-        self._intake = intake
+        self.intake = intake
         self._clock = clock
         self._known: Dict[Tuple[str, Tuple[Tuple[str, str], ...]], RawSeries] = {}
         self._poller = Poller(name, self.scrape, settings.interval_s)
@@ -101,7 +101,7 @@ class PrometheusReceiver:
             (self._series(sample), sample.value, scraped_s if sample.time_s is None else sample.time_s)
             for sample in samples
         ]
-        self._intake.accept_samples(received)
+        self.intake.accept_samples(received)
 
     def _get(self) -> bytes:
         page = bytearray()

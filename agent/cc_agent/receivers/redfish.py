@@ -96,7 +96,7 @@ class RedfishReceiver:
     ) -> None:
         self.name = name
         self._settings = settings
-        self._intake = intake
+        self.intake = intake
         self._clock = clock
         self._series = SensorSeries(name)
         self._poller = Poller(name, self.read_all, settings.interval_s)
@@ -154,7 +154,7 @@ class RedfishReceiver:
                     samples.append((series, reading.value, int(self._clock())))
         except Exception as error:  # noqa: BLE001 whatever a controller answers costs only itself
             problem = f"{host.hostname}: {type(error).__name__}: {error}"
-        self._intake.accept_samples(samples)
+        self.intake.accept_samples(samples)
         return problem or ("" if samples else f"{host.hostname}: there is nothing to read")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Type, Union
 
 from cc_agent.processor import FIELD_RULES
 from cc_agent.sinks.base import MESSAGE_CLASSES, Sink
 from cc_agent.sinks.http import HttpSettings, make_sender
 from cc_agent.sinks.influx import InfluxAsyncSettings, InfluxSettings, make_influx_sender
 from cc_agent.sinks.nats import NatsSettings, make_nats_sender
-from cc_agent.sinks.network import NetworkSink
+from cc_agent.sinks.network import NetworkSettings, NetworkSink
 from cc_agent.sinks.prometheus import PrometheusSettings, PrometheusSink
 from cc_agent.sinks.stdout import StdoutSettings, StdoutSink
 from cc_agent.sinks.victoriametrics import (
@@ -22,6 +22,9 @@ from cc_agent.sinks.victoriametrics import (
 )
 from cc_common.errors import SettingsError
 from cc_common.settings import load
+
+if TYPE_CHECKING:
+    from cc_common.delivery import BatchSender
 
 AnySinkSettings = Union[
     HttpSettings,
@@ -105,18 +108,34 @@ def load_sinks(
     return loaded
 
 
+class NetworkParts(NamedTuple):
+    """How a sink over a network sends: what makes its sender, and what turns lines into what the server wants."""
+
+    make_sender: Callable[[], BatchSender]
+    convert: Optional[Callable[[bytes], bytes]] = None
+
+
+def network_parts(settings: AnySinkSettings) -> Optional[NetworkParts]:
+    """How a sink with these settings sends; None if it does not send over a network."""
+    if isinstance(settings, HttpSettings):
+        return NetworkParts(partial(make_sender, settings))
+    if isinstance(settings, NatsSettings):
+        return NetworkParts(partial(make_nats_sender, settings))
+    if isinstance(settings, (InfluxAsyncSettings, InfluxSettings)):
+        return NetworkParts(partial(make_influx_sender, settings))
+    if isinstance(settings, VictoriaMetricsSettings):
+        return NetworkParts(partial(make_victoriametrics_sender, settings), PrometheusConverter())
+    return None
+
+
 def make_sink(description: SinkDescription, spool: Optional[Path]) -> Sink:
     """The sink, not started yet; `spool` is the common spool folder."""
     name, settings = description
-    if isinstance(settings, HttpSettings):
-        return NetworkSink(name, settings, partial(make_sender, settings), spool=spool)
-    if isinstance(settings, NatsSettings):
-        return NetworkSink(name, settings, partial(make_nats_sender, settings), spool=spool)
-    if isinstance(settings, (InfluxAsyncSettings, InfluxSettings)):
-        return NetworkSink(name, settings, partial(make_influx_sender, settings), spool=spool)
-    if isinstance(settings, VictoriaMetricsSettings):
-        sender = partial(make_victoriametrics_sender, settings)
-        return NetworkSink(name, settings, sender, spool=spool, convert=PrometheusConverter())
+    parts = network_parts(settings)
+    if parts is not None and isinstance(settings, NetworkSettings):
+        return NetworkSink(name, settings, parts.make_sender, spool=spool, convert=parts.convert)
     if isinstance(settings, PrometheusSettings):
         return PrometheusSink(name, settings)
-    return StdoutSink(name, settings)
+    if isinstance(settings, StdoutSettings):
+        return StdoutSink(name, settings)
+    raise TypeError(f"no sink for {settings!r}")
