@@ -35,6 +35,7 @@ def test_the_table_of_periodic_work(site: Any) -> None:
         "lost files": (1, False, "upkeep"),
         "clusters": (5, False, "upkeep"),
         "old node states": (3600, False, "upkeep"),
+        "old node reports": (3600, False, "upkeep"),
         "database integrity": (10, False, "archiving"),
         "database checkpoint": (1, False, "checkpoints"),
         "database statistics": (86400, False, "upkeep"),
