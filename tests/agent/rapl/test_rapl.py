@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from perf_machine import FakePerf, add_pmu, make_processor, write
 
 from cc_agent.collectors.base import Reading, Tick
 from cc_agent.collectors.rapl import RaplCollector, RaplOptions
+from cc_agent.collectors.rapl.node_command import parse_power_w
 from cc_agent.collectors.rapl.node_meter import find_meters, meters_of_node
 from cc_agent.errors import NotAvailableError, NotPresentError
 
@@ -377,3 +379,63 @@ def test_pyrapl_without_counters_is_no_fault(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pyRAPL", module)
     with pytest.raises(NotPresentError, match="pyRAPL finds no energy counter"):
         RaplCollector(RaplOptions(provider="pyrapl"), tmp_path).open()
+
+
+IPMITOOL = b"""
+    Instantaneous power reading:                   412 Watts
+    Minimum during sampling period:                 98 Watts
+    Power reading state is:                   activated
+"""
+FREEIPMI = b"""Current Power                        : 388 Watts
+Minimum Power over sampling duration : 12 watts
+"""
+
+
+@pytest.mark.parametrize(("output", "expected"), [(IPMITOOL, 412), (FREEIPMI, 388)])
+def test_both_programs_for_dcmi_are_understood(output: bytes, expected: int) -> None:
+    assert parse_power_w(output) == expected
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"",
+        b"\x00\xff",
+        b"Current Power : 0 Watts",
+        b"Current Power : 1234567 Watts",
+        b"Current Power : x Watts",
+        b"W" * 9999,
+    ],
+)
+def test_other_output_is_rejected(output: bytes) -> None:
+    with pytest.raises(ValueError, match="prints no power"):
+        parse_power_w(output)
+
+
+def run_until_known(collector: RaplCollector, now_s: float) -> Values:
+    """What is sent once the program has ended."""
+    for _ in range(2000):
+        found = values(collector.read(Tick(int(now_s), now_s, 10.0)))
+        if found:
+            return found
+        time.sleep(0.005)
+    raise AssertionError("the program has not ended")
+
+
+def test_a_program_asks_the_bmc(tmp_path: Path) -> None:
+    make_processor(tmp_path, "ice lake")
+    file = tmp_path / "answer"
+    file.write_bytes(FREEIPMI)
+    collector = RaplCollector(RaplOptions(node_power_command=("cat", str(file))), tmp_path, FakePerf())
+    collector.open()
+    assert run_until_known(collector, 1000.0) == {("node_power", "node", ""): 388.0}
+    file.write_bytes(b"")
+    assert values(collector.read(Tick(1010, 1010.0, 10.0))) == {("node_power", "node", ""): 388.0}
+    collector.close()
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    make_processor(tmp_path, "ice lake")
+    options = RaplOptions(include_metrics=("node_power",), node_power_command=("no-such-program",))
+    with pytest.raises(NotPresentError, match="no-such-program"):
+        RaplCollector(options, tmp_path, FakePerf()).open()

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from cc_agent.collectors.base import (
     MetricDescription,
@@ -27,6 +27,7 @@ from cc_agent.collectors.rapl.energy import (
     EnergyProvider,
     socket_ids,
 )
+from cc_agent.collectors.rapl.node_command import NodeCommand
 from cc_agent.collectors.rapl.node_meter import NodeMeter, SocketMeters
 from cc_agent.collectors.rapl.perf_power import PerfPower
 from cc_agent.collectors.rapl.powercap import Powercap
@@ -66,6 +67,12 @@ class RaplOptions(MetricFilter):
     exclude_device_by_name: Tuple[str, ...] = option(
         (), "zones to leave out by name, such as dram or package-1", key="exclude_device_by_name"
     )
+    node_power_command: Tuple[str, ...] = option(
+        (),
+        "program that asks the BMC for the power of the node, with its arguments, such as "
+        '["ipmi-dcmi", "--get-system-power-statistics"] or ["ipmitool", "dcmi", "power", "reading"]; once a minute',
+        key="node_power_command",
+    )
     send_zone_values: bool = option(
         False,
         "also send rapl_average_power of each zone, with the tags of cc-metric-collector: id, zone_name, sub_zone_name",
@@ -88,7 +95,7 @@ class RaplCollector:
         self._pool = SeriesPool(self.metrics, source="RAPLCollector", group="energy")
         self._clock = RateClock()
         self._provider: Optional[EnergyProvider] = None
-        self._node: Optional[NodeMeter] = None
+        self._node: Union[NodeMeter, NodeCommand, None] = None
         self._domains: List[EnergyDomain] = []
         self._zone_series: Dict[str, RawSeries] = {}
 
@@ -104,7 +111,8 @@ class RaplCollector:
                 failure = error
         if _NODE_POWER in wanted:
             try:
-                self._node = NodeMeter(self._root)
+                command = self._options.node_power_command
+                self._node = NodeCommand(command) if command else NodeMeter(self._root)
             except NotPresentError as error:
                 failure = failure or error
         if failure is not None and self._provider is None and self._node is None:
@@ -161,7 +169,7 @@ class RaplCollector:
                 if self._options.send_zone_values:
                     self._append_zones(watts, readings)
         if self._node is not None:
-            power_w = self._node.read_w()
+            power_w = self._node.read_w(tick)
             if power_w is not None:
                 readings.append((self._pool.get(_NODE_POWER), power_w))
         return readings

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import List, Mapping, NamedTuple, Optional, Sequence
 
-from cc_agent.collectors.base import KernelFile
+from cc_agent.collectors.base import KernelFile, Tick
 from cc_agent.collectors.rapl.energy import CPU_POWER, EnergyDomain
 from cc_agent.errors import NotPresentError
 
@@ -92,11 +92,11 @@ class NodeMeter:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._files = [KernelFile(meter.path) for meter in meters_of_node(find_meters(root))]
-        if not self._files or self.read_w() is None:
+        if not self._files or _read_watts(self._files) is None:
             self.close()
             raise NotPresentError("no meter of the node's power in /sys/class/hwmon")
 
-    def read_w(self) -> Optional[float]:
+    def read_w(self, _tick: Tick, /) -> Optional[float]:
         """Watts; None if a meter gives no value now."""
         return _read_watts(self._files)
 
