@@ -172,14 +172,29 @@ class _Server(ThreadingHTTPServer):
                 request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n")
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:  # the system gives no more threads
+            self.forget(request)
+            self.shutdown_request(request)
+            logger.warning("connection refused reason=%r", str(error))
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._open.discard(request)
+            self.forget(request)
+
+    def replace(self, plain: socket.socket, encrypted: socket.socket) -> None:
+        """Keep the encrypted connection in place of the one below it, to be closed with the server."""
+        with self._lock:
+            self._open.discard(plain)
+            self._open.add(encrypted)
+
+    def forget(self, connection: socket.socket) -> None:
+        """Count a connection no longer."""
+        with self._lock:
+            self._open.discard(connection)
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         logger.debug("connection failed peer=%s reason=%r", client_address, sys.exc_info()[1])
@@ -232,7 +247,9 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         if self.server.tls is not None:
             self.request.settimeout(min(5.0, self.server.limits.request_s))
-            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+            plain = self.request
+            self.request = self.server.tls.wrap_socket(plain, server_side=True)
+            self.server.replace(plain, self.request)
         super().setup()
         self.rfile.close()
         self.reader = _DeadlineReader(self.connection)
@@ -241,6 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         super().finish()
         if self.server.tls is not None:
+            self.server.forget(self.request)
             self.request.close()
 
     def handle_one_request(self) -> None:

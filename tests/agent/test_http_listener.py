@@ -5,6 +5,7 @@ import http.client
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -185,6 +186,17 @@ def test_connections_beyond_the_limit_are_sent_away_and_those_within_go_on() -> 
             connection.close()
 
 
+def test_a_connection_for_which_there_is_no_thread_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with listening(ListenerLimits(connections=1)) as listener:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert raw(listener, b"GET /x HTTP/1.1\r\n\r\n") == raw(listener, b"GET /x HTTP/1.1\r\n\r\n") == b""
+        monkeypatch.undo()
+        assert ask(listener, "GET")[0] == 200
+
+
 def test_connections_end_with_the_listener() -> None:
     with listening() as listener:
         connection = socket.create_connection(("127.0.0.1", listener.port), timeout=5)
@@ -198,6 +210,17 @@ def test_connections_end_with_the_listener() -> None:
 def test_a_port_that_is_taken_is_named() -> None:
     with listening() as listener, pytest.raises(AgentError, match=rf"127\.0\.0\.1, port {listener.port}: Address"):
         HttpListener("127.0.0.1", listener.port, echo, limits=ListenerLimits()).start()
+
+
+def idle_bytes(connection: socket.socket) -> bytes:
+    """What comes before the end of a connection."""
+    received = b""
+    try:
+        while more := connection.recv(1000):
+            received += more
+    except (ConnectionError, ssl.SSLEOFError):
+        pass
+    return received
 
 
 def test_with_a_certificate_only_https_is_spoken(tmp_path: Path) -> None:
@@ -218,6 +241,12 @@ def test_with_a_certificate_only_https_is_spoken(tmp_path: Path) -> None:
         assert connection.getresponse().read() == b"POST /x hello"
         connection.close()
         assert b"200" not in raw(listener, b"GET /x HTTP/1.1\r\n\r\n")
+        plain = socket.create_connection(("127.0.0.1", listener.port), 5)
+        idle = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        idle.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+    with idle:  # it ends with the listener
+        assert not idle_bytes(idle)
     with pytest.raises(AgentError, match="cannot be used"):
         server_tls_context(str(tmp_path / "none"), "")
     assert server_tls_context("", "") is None
