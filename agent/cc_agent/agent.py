@@ -203,6 +203,7 @@ def start_pipeline(
         undo.pop_all()
     collectors = configuration.settings.collectors
     sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
+    sampler.attach_sinks([output.sink for output in outputs])
     sampler.open(configuration.interval_s)
     return Pipeline(
         sampler,

@@ -152,7 +152,7 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Tu
         finally:
             collector.close()
         interval_s = reading_interval_s(own_intervals_s.get(collector.name, 0.0), configuration.interval_s)
-        found += [(collector.name, metric, int(interval_s)) for metric in collector.metrics if metric.scope != "job"]
+        found += [(collector.name, metric, int(interval_s)) for metric in collector.metrics if _has_place(metric)]
     available = [(metric, interval_s) for _, metric, interval_s in found]
     by_collector: Dict[str, Set[str]] = {}
     for name, metric, _ in found:
@@ -161,6 +161,11 @@ def _available_metrics(configuration: AgentConfiguration, root: Path) -> List[Tu
     for metric, collectors in derived_descriptions(by_collector):
         available.append((metric, max(intervals_s[name] for name in collectors)))
     return available
+
+
+def _has_place(metric: MetricDescription) -> bool:
+    """Whether a cluster description can have it: not of single jobs, and with a name that is known beforehand."""
+    return metric.scope != "job" and "*" not in metric.name
 
 
 def read_machine(topology: CpuTopology, root: Path = Path("/")) -> MachineSizes:

@@ -102,6 +102,7 @@ def _defaults_by_name(machine: MachineSizes) -> Dict[str, MetricDefaults]:
         "ic_read_bw": network,
         "ic_write_bw": network,
         "file_bw": MetricDefaults("sum", machine.network_bytes_per_s + _DISK_BYTES_PER_S, _WATCH_SATURATION),
+        "agent_cpu": MetricDefaults("avg", 100.0, ThresholdShares(0.001, 0.005, 0.02, lower_is_better=True)),
         "cpufreq": MetricDefaults("avg", 4e9, ThresholdShares(0.75, 0.5, 0.25, lower_is_better=False)),
         "eth_read_bw": network,
         "eth_write_bw": network,

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
+from cc_agent.collectors.agentstat import AgentstatCollector, CollectorCost, QueueingSink
 from cc_agent.collectors.base import Collector, Reading, Tick
 from cc_agent.derived import DerivedMetrics
 from cc_agent.errors import NotAvailableError, NotPresentError
@@ -160,6 +161,10 @@ class CircuitBreaker:
         )
 
 
+def _fails(status: CollectorStatus) -> bool:
+    return bool(status.problem) and not status.absent
+
+
 class Sampler:
     """All collectors of the node, each read with a deadline: one that blocks does not hold up the others.
 
@@ -181,6 +186,9 @@ class Sampler:
             for collector in collectors
         ]
         self._monotonic = monotonic
+        for breaker in self._breakers:
+            if isinstance(breaker.collector, AgentstatCollector):
+                breaker.collector.attach_collectors(self._costs)
         self._derived = DerivedMetrics(collectors)
         self._calls = DeadlineCalls("collectors", MAX_READING_S, max_blocked=len(self._breakers))
         self._blocked_since_s: Dict[str, float] = {}
@@ -240,6 +248,16 @@ class Sampler:
             return status
         problem = f"has been blocked for {now_s - since_s:.0f} s"
         return status._replace(samples=0, problem=problem, advice="check what its source waits for", absent=False)
+
+    def attach_sinks(self, sinks: Iterable[object]) -> None:
+        """Let the collector of the agent's own figures, if there is one, see what waits in these sinks."""
+        queues = [sink for sink in sinks if isinstance(sink, QueueingSink)]
+        for collector in self.collectors:
+            if isinstance(collector, AgentstatCollector):
+                collector.attach_sinks(lambda: [sink.backlog for sink in queues])
+
+    def _costs(self) -> List[CollectorCost]:
+        return [CollectorCost(status.name, status.cpu_s, _fails(status)) for status in self.statuses]
 
     def close(self) -> None:
         """Close all collectors that are not in a blocked call."""

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from cc_agent.aggregates import Aggregator, TopologyIndex, left_out_rules
 from cc_agent.collectors.registry import (
-    UNSUPPORTED_COLLECTORS,
     CollectorsSettings,
     check_metric_names,
     collector_warnings,
@@ -34,7 +33,6 @@ _LEGACY = {
     "collectors.lustrestat.send_all_metrics": "is no longer known; choose with include_metrics and exclude_metrics",
     "collectors.ipmistat.send_*": "is no longer known; sensors have values only",
     **{f"router.process_messages.{key}": advice for key, advice in FIELD_RULES.items()},
-    **{f"collectors.{name}": "this collector is not supported yet and left out" for name in UNSUPPORTED_COLLECTORS},
 }
 
 

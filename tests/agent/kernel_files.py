@@ -147,6 +147,7 @@ def llite_text(step: int) -> str:
 
 def _network_files(step: int) -> Mapping[str, str]:
     return {
+        "proc/self/statm": "1000 250 100 1 0 90 0\n",
         "proc/net/rpc/nfs": nfs_text(step),
         "proc/self/mountstats": "device proc mounted on /proc with fstype proc\n" + mountstats_entry("/home", step),
         "sys/kernel/debug/lustre/llite/scratch-ffff8b2c/stats": llite_text(step),

@@ -144,6 +144,21 @@ def test_an_agent_with_nowhere_to_send_to_does_not_start(tmp_path: Path) -> None
         start_pipeline(_configuration(tmp_path, {}))
 
 
+def test_the_collector_of_the_agent_knows_what_waits_in_the_sinks(tmp_path: Path) -> None:
+    document = {"collectors": {"self": {}}, "sinks": {"away": {"type": "http", "url": "http://127.0.0.1:9"}}}
+    pipeline = start_pipeline(_configuration(tmp_path, document))
+    try:
+        pipeline.sample(1_000_000_000)
+        pipeline.hand_over()
+        readings = pipeline.sampler.sample(1_000_000_010, 10)
+    finally:
+        pipeline.close(0.0)
+    values = {series.metric: value for series, value in readings}
+    assert values["agent_queue"] == 1
+    assert values["agent_queue_size"] > 0
+    assert values["agent_dropped"] == 0
+
+
 def test_if_one_sink_cannot_start_the_others_are_closed(tmp_path: Path) -> None:
     document = {
         "sinks": {

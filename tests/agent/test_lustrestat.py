@@ -89,7 +89,9 @@ class _ClosedFolder(LustrestatCollector):
     """As for an account that may not read debugfs, which root always may."""
 
     def _find_files(self, folder: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(folder))
+        if "debug" in folder.parts:
+            raise PermissionError(13, "Permission denied", str(folder))
+        super()._find_files(folder)
 
 
 def test_files_that_are_closed_to_the_agent_are_named_with_advice(tmp_path: Path, write: Write) -> None:
@@ -98,6 +100,15 @@ def test_files_that_are_closed_to_the_agent_are_named_with_advice(tmp_path: Path
         _ClosedFolder(LustrestatOptions(), tmp_path).open()
     assert "CAP_DAC_READ_SEARCH" in caught.value.advice
     assert not isinstance(caught.value, NotPresentError)
+
+
+def test_where_debugfs_is_closed_the_files_below_proc_do(tmp_path: Path, write: Write) -> None:
+    write(PROC.format("work"), llite_text(1))
+    collector = _ClosedFolder(LustrestatOptions(send_abs_values=True), tmp_path)
+    collector.open()
+    readings = {series.metric: value for series, value in collector.read(Tick(0, 5.0, 10.0))}
+    collector.close()
+    assert readings["lustre_open"] == 3
 
 
 def test_closed_files_without_lustre_are_not_a_fault(tmp_path: Path, write: Write) -> None:

@@ -1,8 +1,10 @@
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
+from cc_agent.collectors.agentstat import AgentstatCollector, AgentstatOptions
 from cc_agent.collectors.base import MetricDescription, RawSeries, Reading, Tick
 from cc_agent.errors import NotAvailableError, NotPresentError
 from cc_agent.sampler import MAX_RETRY_S, Sampler
@@ -251,3 +253,18 @@ def test_a_collector_in_a_blocked_call_is_not_handed_over() -> None:
     blocking.release.set()
     assert blocking.returned.wait(10)
     sampler.close()
+
+
+def test_the_collector_of_the_agent_knows_what_the_others_take(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/statm").write_text("1000 250 100 1 0 90 0\n")
+    own = AgentstatCollector(AgentstatOptions(send_collector_values=True), tmp_path)
+    bad = Scripted("bad")
+    bad.read_error = ZeroDivisionError("division by zero")
+    sampler = Sampler([bad, own])
+    sampler.open(10.0)
+    sampler.sample(1000, 10.0)
+    readings = {series.metric + series.tags.get("stype-id", ""): value for series, value in sampler.sample(1010, 10.0)}
+    sampler.close()
+    assert readings["agent_failing"] == 1
+    assert readings.keys() >= {"agent_collector_cpu", "agent_collector_cpuself"}

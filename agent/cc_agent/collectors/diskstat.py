@@ -22,7 +22,7 @@ from cc_agent.collectors.base import (
     read_required,
     select_metrics,
 )
-from cc_agent.errors import NotAvailableError
+from cc_agent.errors import NotPresentError
 from cc_common.deadline import DeadlineCalls
 from cc_common.settings import option
 
@@ -83,10 +83,10 @@ class DiskstatCollector:
         self._known: List[str] = []
 
     def open(self) -> None:
-        """Check that there is a local file system. Raises NotAvailableError on diskless nodes."""
+        """Check that there is a local file system. Raises NotPresentError on diskless nodes."""
         mounts = read_required(self._file, "mount /proc")
         if not parse_mounts(mounts, self._options.exclude_mounts):
-            raise NotAvailableError("no local file system is mounted", "nothing to do on a diskless node")
+            raise NotPresentError("no local file system is mounted", "nothing to do on a diskless node")
 
     def read(self, _tick: Tick) -> List[Reading]:
         """The current sizes; file systems that block or were unmounted are left out."""

@@ -24,7 +24,7 @@ from cc_agent.collectors.base import (
     select_metrics,
 )
 from cc_agent.collectors.blockdevices import whole_disks
-from cc_agent.errors import NotAvailableError
+from cc_agent.errors import NotPresentError
 from cc_common.settings import option
 
 _SECTOR_BYTES = 512
@@ -112,9 +112,9 @@ class IostatCollector:
         self._device_names = set()
         self._refresh_disks(devices)
         if not self._disks:
-            raise NotAvailableError(
+            raise NotPresentError(
                 f"no disk among the block devices ({', '.join(sorted(devices)) or 'none'})",
-                'nothing to do on a diskless node; take iostat out of "collectors" to silence this',
+                "nothing to do on a diskless node",
             )
 
     def read(self, tick: Tick) -> List[Reading]:

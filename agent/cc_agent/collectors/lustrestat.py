@@ -90,28 +90,27 @@ class LustrestatCollector:
         self.close()
         self._counters.reset()
         self._searched_s = None
+        closed: Optional[PermissionError] = None
         for name in _FOLDERS:
             folder = self._root / name
             try:
                 self._find_files(folder)
             except PermissionError as error:
-                if not self._kernel_has_lustre():
-                    raise NotPresentError(
-                        f"{folder} cannot be read, and Lustre is not loaded", "it appears with the client of Lustre"
-                    ) from error
-                if self._options.lctl_command:
-                    self._lctl = self._make_lctl()
-                    return
-                raise NotAvailableError(
-                    f"{folder} cannot be read: {error.strerror}",
-                    'give the agent CAP_DAC_READ_SEARCH (systemd: AmbientCapabilities), or set "lctl_command"',
-                ) from error
+                closed = error
             except OSError:
                 continue
-            self._folder = folder
-            return
-        folders = " and ".join(str(self._root / name) for name in _FOLDERS)
-        raise NotPresentError(f"{folders} cannot be read", "they appear with the client of Lustre")
+            else:
+                self._folder = folder
+                return
+        if closed is None or not self._kernel_has_lustre():
+            folders = " and ".join(str(self._root / name) for name in _FOLDERS)
+            raise NotPresentError(f"{folders} cannot be read", "they appear with the client of Lustre")
+        if not self._options.lctl_command:
+            raise NotAvailableError(
+                f"{closed.filename} cannot be read: {closed.strerror}",
+                'give the agent CAP_DAC_READ_SEARCH (systemd: AmbientCapabilities), or set "lctl_command"',
+            )
+        self._lctl = self._make_lctl()
 
     def _kernel_has_lustre(self) -> bool:
         try:

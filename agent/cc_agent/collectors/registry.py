@@ -1,4 +1,4 @@
-"""The supported collectors, their settings, and those of cc-metric-collector that are not supported."""
+"""The collectors and their settings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from cc_agent.collectors.agentstat import AgentstatCollector, AgentstatOptions
 from cc_agent.collectors.base import Collector
+from cc_agent.collectors.beegfs import BeegfsOptions, make_beegfs_meta, make_beegfs_storage
 from cc_agent.collectors.commands import BackgroundOptions
 from cc_agent.collectors.cpufreq import CpufreqCollector, CpufreqCpuinfoCollector, CpufreqCpuinfoOptions, CpufreqOptions
 from cc_agent.collectors.cpustat import CpustatCollector, CpustatOptions
+from cc_agent.collectors.customcmd import CustomcmdCollector, CustomcmdOptions
 from cc_agent.collectors.diskstat import DiskstatCollector, DiskstatOptions
 from cc_agent.collectors.gpfs import GpfsCollector, GpfsOptions
 from cc_agent.collectors.ibstat import IbstatCollector, IbstatOptions
 from cc_agent.collectors.iostat import IostatCollector, IostatOptions
+from cc_agent.collectors.ipmistat import IpmistatCollector, IpmistatOptions
 from cc_agent.collectors.likwid import LikwidCollector, LikwidOptions, likwid_warnings
 from cc_agent.collectors.loadavg import LoadavgCollector, LoadavgOptions
 from cc_agent.collectors.lustrestat import LustrestatCollector, LustrestatOptions
@@ -30,22 +34,13 @@ from cc_agent.collectors.rapl import RaplCollector, RaplOptions
 from cc_agent.collectors.rocm_smi import RocmSmiCollector, RocmSmiOptions
 from cc_agent.collectors.schedstat import SchedstatCollector, SchedstatOptions
 from cc_agent.collectors.slurm_cgroup import SlurmCgroupCollector, SlurmCgroupOptions
+from cc_agent.collectors.smartmon import SmartmonCollector, SmartmonOptions
 from cc_agent.collectors.tempstat import TempstatCollector, TempstatOptions
+from cc_agent.collectors.topprocs import TopprocsCollector, TopprocsOptions
 from cc_agent.collectors.vmstat import VmstatCollector, VmstatOptions
 from cc_common.errors import SettingsError
 from cc_common.nearest_name import did_you_mean
 from cc_common.settings import section
-
-UNSUPPORTED_COLLECTORS = (
-    "beegfs_meta",
-    "beegfs_storage",
-    "customcmd",
-    "ipmistat",
-    "self",
-    "smartmon",
-    "topprocs",
-)
-"""Collectors of cc-metric-collector that this version does not support; configurations may name them."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,25 @@ class CollectorsSettings:
         LustrestatOptions, "Traffic of mounted Lustre file systems.", key="lustrestat", optional=True
     )
     gpfs: Optional[GpfsOptions] = section(GpfsOptions, "Traffic of GPFS file systems.", key="gpfs", optional=True)
+    self: Optional[AgentstatOptions] = section(
+        AgentstatOptions, "What the agent itself takes.", key="self", optional=True
+    )
+    topprocs: Optional[TopprocsOptions] = section(
+        TopprocsOptions, "Programs that take most processor time.", key="topprocs", optional=True
+    )
+    customcmd: Optional[CustomcmdOptions] = section(
+        CustomcmdOptions, "Commands and files of the site.", key="customcmd", optional=True
+    )
+    smartmon: Optional[SmartmonOptions] = section(SmartmonOptions, "Health of disks.", key="smartmon", optional=True)
+    ipmistat: Optional[IpmistatOptions] = section(
+        IpmistatOptions, "Sensors of the management controller.", key="ipmistat", optional=True
+    )
+    beegfs_meta: Optional[BeegfsOptions] = section(
+        BeegfsOptions, "Operations of BeeGFS at metadata servers.", key="beegfs_meta", optional=True
+    )
+    beegfs_storage: Optional[BeegfsOptions] = section(
+        BeegfsOptions, "Operations of BeeGFS at storage servers.", key="beegfs_storage", optional=True
+    )
 
 
 _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
@@ -135,6 +149,13 @@ _MAKERS: Tuple[Tuple[str, Callable[[Any, Path], Collector]], ...] = (
     ("nfsiostat", NfsiostatCollector),
     ("lustrestat", LustrestatCollector),
     ("gpfs", GpfsCollector),
+    ("self", AgentstatCollector),
+    ("topprocs", TopprocsCollector),
+    ("customcmd", CustomcmdCollector),
+    ("smartmon", SmartmonCollector),
+    ("ipmistat", IpmistatCollector),
+    ("beegfs_meta", make_beegfs_meta),
+    ("beegfs_storage", make_beegfs_storage),
 )
 
 

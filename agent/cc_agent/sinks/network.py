@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from cc_agent.collectors.agentstat import Backlog
 from cc_agent.router import Batch
 from cc_agent.sinks.base import SinkSettings
 from cc_common.line_protocol import PRECISION_ZEROS
 from cc_common.settings import option
 
 if TYPE_CHECKING:
-    from cc_common.delivery import BatchSender, DeliveryWorker
+    from cc_common.delivery import BatchSender, DeliveryWorker, Outbox
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class NetworkSink:
         self._spool = sink_spool_folder(spool, name)
         self._convert = convert
         self._worker: Optional[DeliveryWorker] = None
+        self._outbox: Optional[Outbox] = None
 
     def start(self) -> None:
         """Open the outbox and start the worker. Raises DeliveryError if address or spool folder cannot be used."""
@@ -74,6 +76,7 @@ class NetworkSink:
             memory_limit_bytes=self._settings.memory_limit_bytes,
             disk_limit_bytes=self._settings.spool_limit_bytes,
         )
+        self._outbox = outbox
         self._worker = DeliveryWorker(outbox, sender)
         self._worker.start()
 
@@ -82,8 +85,16 @@ class NetworkSink:
         if self._worker is not None and batch.samples:
             self._worker.put(batch.lines if self._convert is None else self._convert(batch.lines))
 
+    @property
+    def backlog(self) -> Backlog:
+        """What waits to be sent, and what was given up."""
+        if self._outbox is None:
+            return Backlog(0, 0, 0)
+        stats = self._outbox.stats()
+        return Backlog(stats.queued + stats.spooled, stats.queued_bytes + stats.spooled_bytes, stats.dropped)
+
     def close(self, deadline_s: float, /) -> None:
         """Send for this many seconds at most; the rest goes to the spool folder, or is lost without one."""
         if self._worker is not None:
             self._worker.stop(deadline_s)
-            self._worker = None
+            self._worker = self._outbox = None

@@ -99,6 +99,8 @@ _METRICS = {
     "disk_read_iops": ("Local disk read requests", "Disk reads"),
     "disk_write_iops": ("Local disk write requests", "Disk writes"),
     "part_max_used": ("Fullest file system", "Disk full"),
+    "agent_cpu": ("CPU time of the agent", "Agent CPU"),
+    "agent_rss": ("Memory of the agent", "Agent memory"),
     "psi_cpu_some": ("Tasks waiting for a processor", "CPU wait"),
     "psi_memory_some": ("Tasks waiting for memory", "Mem. wait"),
     "psi_memory_full": ("All tasks waiting for memory", "Mem. stall"),
