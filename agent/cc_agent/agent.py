@@ -385,7 +385,7 @@ def _pause_or_resume(request: ControlRequest, pipeline: Pipeline) -> List[str]:
     pausable = [collector for collector in pipeline.sampler.collectors if isinstance(collector, PausableCollector)]
     for collector in pausable:
         if isinstance(request, PauseRequest):
-            collector.pause(request.seconds)
+            collector.pause(request.seconds, request.job)
         else:
             collector.resume()
     return [collector.name for collector in pausable]

@@ -85,11 +85,19 @@ def _mark(options: AgentOptions) -> int:
 
 
 def _pause(options: AgentOptions) -> int:
-    from cc_agent.control.requests import DEFAULT_PAUSE_S, PauseRequest, check_pause  # noqa: PLC0415 same
+    from cc_agent.control.requests import (  # noqa: PLC0415 same
+        DEFAULT_PAUSE_S,
+        MAX_PAUSE_S,
+        PauseRequest,
+        check_job,
+        check_pause,
+    )
     from cc_common.settings import parse_duration  # noqa: PLC0415 same
 
-    seconds = check_pause(parse_duration(options.seconds)) if options.seconds else DEFAULT_PAUSE_S
-    return _print_collectors("released", _ask(options, PauseRequest(seconds)))
+    job = check_job(options.job or "")
+    longest_s = MAX_PAUSE_S if job else DEFAULT_PAUSE_S
+    seconds = check_pause(parse_duration(options.seconds)) if options.seconds else longest_s
+    return _print_collectors("released", _ask(options, PauseRequest(seconds, job)))
 
 
 def _resume(options: AgentOptions) -> int:
@@ -125,7 +133,7 @@ PROGRAM = Program(
         Command("topology", "Print a cluster.json for this machine alone.", _topology, _SAMPLING),
         Command("status", "Print what the running agent of this node does.", _status, ("socket", "format")),
         Command("mark", "Record numbers of the job that this runs in, drawn on its page.", _mark, ("marks", "socket")),
-        Command("pause", "Release the hardware counters for a user's own tools.", _pause, ("seconds", "socket")),
+        Command("pause", "Release the hardware counters for a user's own tools.", _pause, ("seconds", "job", "socket")),
         Command("resume", "Take the hardware counters again.", _resume, ("socket",)),
         Command("show-config", "Print all settings with their origin; secrets are hidden.", _show_config, _ALL),
     ),

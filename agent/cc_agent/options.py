@@ -36,6 +36,9 @@ class AgentOptions:
         "control socket of the running agent; default: control.sock in $RUNTIME_DIRECTORY, or in /run/cc-agent", "FILE"
     )
     seconds: Optional[str] = command_option("how long the counters stay released, such as 90m; default: 1h", "TIME")
+    job: Optional[str] = command_option(
+        "the counters stay released until this job of Slurm has ended, for a week at most", "ID"
+    )
     format: Optional[str] = command_option(
         "line (line protocol, of samples only), json, or table for reading", "FORMAT", choices=("line", "json", "table")
     )

@@ -37,7 +37,11 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 requests = st.one_of(
     st.just(StatusRequest()),
     st.just(ResumeRequest()),
-    st.builds(PauseRequest, st.floats(min_value=1e-3, max_value=MAX_PAUSE_S)),
+    st.builds(
+        PauseRequest,
+        st.floats(min_value=1e-3, max_value=MAX_PAUSE_S),
+        st.from_regex(r"[a-z0-9_]{0,32}", fullmatch=True),
+    ),
     st.builds(MarkRequest, st.dictionaries(names, numbers, min_size=1, max_size=32)),
 )
 
@@ -62,6 +66,9 @@ def test_bytes_from_anybody_are_a_request_or_are_refused(line: bytes) -> None:
         ([], "must be one of"),
         ({"request": "pause", "seconds": True}, "a pause takes"),
         ({"request": "pause", "seconds": -1}, "a pause takes"),
+        ({"request": "pause", "job": "../1"}, "the id of a job"),
+        ({"request": "pause", "job": 17}, "the id of a job"),
+        ({"request": "pause", "job": "1" * 33}, "the id of a job"),
         ({"request": "pause", "seconds": 1e9}, "a pause takes"),
         ({"request": "mark"}, "at least one"),
         ({"request": "mark", "values": {}}, "at least one"),

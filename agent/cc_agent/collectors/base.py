@@ -85,8 +85,11 @@ class Collector(Protocol):
 class PausableCollector(Protocol):
     """A collector that gives up what others on the node may want, such as hardware counters, and takes it again."""
 
-    def pause(self, seconds: float, /) -> None:
-        """Release everything at once, and take it again by itself after this time; called between two ticks."""
+    def pause(self, seconds: float, job: str = "", /) -> None:
+        """Release everything at once, and take it again by itself after this time; called between two ticks.
+
+        With the id of a job it is taken again as soon as the job has ended, if that is earlier.
+        """
 
     def resume(self) -> None:
         """Take it again at the next tick."""

@@ -16,6 +16,7 @@ MAX_MARKS = 32
 DEFAULT_PAUSE_S = 3600.0
 MAX_PAUSE_S = 7 * 86400.0
 
+_JOB_ID = re.compile(r"[A-Za-z0-9_]{0,32}")
 _MARK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
@@ -24,9 +25,10 @@ class StatusRequest(NamedTuple):
 
 
 class PauseRequest(NamedTuple):
-    """Asks the agent to release the hardware counters for this many seconds."""
+    """Asks the agent to release the hardware counters for this many seconds, or until a job has ended."""
 
     seconds: float = DEFAULT_PAUSE_S
+    job: str = ""
 
 
 class ResumeRequest(NamedTuple):
@@ -62,7 +64,8 @@ def decode_request(line: bytes) -> ControlRequest:
     if name == "resume":
         return ResumeRequest()
     if name == "pause":
-        return PauseRequest(check_pause(document.get("seconds", DEFAULT_PAUSE_S)))
+        job = check_job(document.get("job", ""))
+        return PauseRequest(check_pause(document.get("seconds", MAX_PAUSE_S if job else DEFAULT_PAUSE_S)), job)
     if name == "mark":
         return MarkRequest(check_marks(document.get("values")))
     raise ControlError("bad_request", "'request' must be one of " + ", ".join(sorted(_NAMES.values())))
@@ -73,6 +76,13 @@ def check_pause(seconds: Any) -> float:
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= MAX_PAUSE_S:
         return float(seconds)
     raise ControlError("bad_request", f"a pause takes more than 0 and up to {MAX_PAUSE_S:.0f} seconds")
+
+
+def check_job(job: Any) -> str:
+    """The id of a job, empty for none. Raises ControlError for what cannot be one."""
+    if isinstance(job, str) and _JOB_ID.fullmatch(job):
+        return job
+    raise ControlError("bad_request", "the id of a job has up to 32 letters, digits and _")
 
 
 def check_marks(values: Any) -> Dict[str, float]:

@@ -220,7 +220,7 @@ def test_a_pause_ends_by_itself_after_its_time(node: Node) -> None:
 
 def test_a_pause_for_a_job_ends_with_its_cgroup(node: Node) -> None:
     cgroup = node.root / "sys/fs/cgroup/system.slice/slurmstepd.scope/job_17"
-    node.collector.pause(job="17", now_s=node.now_s)
+    node.collector.pause(0.0, "17", now_s=node.now_s)
     assert node.tick() == [], "the prolog runs before the job has a cgroup"
     cgroup.mkdir(parents=True)
     assert node.tick() == []
@@ -231,7 +231,7 @@ def test_a_pause_for_a_job_ends_with_its_cgroup(node: Node) -> None:
 
 
 def test_a_job_that_never_comes_is_not_waited_for_for_ever(node: Node) -> None:
-    node.collector.pause(job="17", now_s=node.now_s)
+    node.collector.pause(0.0, "17", now_s=node.now_s)
     node.tick(599.0)
     assert not node.calls.events
     node.tick(1.0)
@@ -245,7 +245,7 @@ def test_the_control_socket_finds_it(node: Node) -> None:
 @pytest.mark.parametrize("job", ["../../etc", "job 1", "*", "1" * 33])
 def test_names_that_are_no_job_never_become_paths(node: Node, job: str) -> None:
     with pytest.raises(AgentError, match="is not the id of a job"):
-        node.collector.pause(job=job)
+        node.collector.pause(60.0, job)
     assert node.calls.events
 
 

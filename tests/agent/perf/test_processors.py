@@ -153,6 +153,12 @@ def test_groups_fit_the_counters_that_the_watchdog_leaves(
     assert [len(group) for group in calls.groups] == sizes
 
 
+def test_four_counters_take_two_turns(tmp_path: Path) -> None:
+    values, calls = measure(tmp_path, "cascade lake", INTEL_CLASSES, ("flops_any", "vectorization_ratio", "ipc"))
+    assert values == pytest.approx({"ipc": 2.0, "flops_any": 6.9, "vectorization_ratio": 700 / 11})
+    assert [len(group) for group in calls.groups] == [2 + 4, 4]
+
+
 def test_only_what_is_asked_for_is_counted(tmp_path: Path) -> None:
     _, calls = measure(tmp_path, "ice lake", INTEL_CLASSES, ("ipc",))
     assert calls.groups == [[INSTRUCTIONS, CYCLES]]

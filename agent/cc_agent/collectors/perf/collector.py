@@ -283,8 +283,8 @@ class CounterSampler:
                 if value is not None:
                     readings.append((self._pool.get(output.name, output.scope, str(traffic.socket)), value * factor))
 
-    def pause(self, seconds: float = 0.0, /, *, job: str = "", now_s: Optional[float] = None) -> None:
-        """Close the counters at once, for so many seconds (0: until `resume`), or until this job has ended.
+    def pause(self, seconds: float = 0.0, job: str = "", /, *, now_s: Optional[float] = None) -> None:
+        """Close the counters at once, for so many seconds (0: until `resume`), or until a job has ended.
 
         Raises AgentError for a duration or a job that means nothing.
         """

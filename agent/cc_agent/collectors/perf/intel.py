@@ -79,7 +79,9 @@ _VARIANTS = (_BY_WIDTH_VARIANT, _BY_CLASS_VARIANT)
 
 
 def _table(name: str, counters: int) -> CoreTable:
-    return CoreTable(name, _VARIANTS, counters, 8)
+    # With four counters both ways take two turns, and the one by class has more metrics.
+    fits_by_width = counters >= len(_BY_WIDTH)
+    return CoreTable(name, _VARIANTS if fits_by_width else (_BY_CLASS_VARIANT,), counters, 8)
 
 
 _SKYLAKE_SP, _ICE_LAKE_SP = _table("Intel Skylake-SP", 4), _table("Intel Ice Lake-SP", 8)
