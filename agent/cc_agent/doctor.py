@@ -34,7 +34,7 @@ def run_checks(
     if processor:
         findings.append(CheckResult("processor", processor))
     snapshot = sample_once(configuration)
-    findings += _check_collectors(snapshot.statuses)
+    findings += check_collectors(snapshot.statuses, built_in=configuration.collectors_are_built_in)
     for sink in configuration.sinks:
         findings += _check_sink(sink, configuration, snapshot)
     if not configuration.sinks:
@@ -43,18 +43,26 @@ def run_checks(
     return findings
 
 
-def _check_collectors(statuses: List[CollectorStatus]) -> Iterator[CheckResult]:
+def check_collectors(statuses: List[CollectorStatus], *, built_in: bool) -> Iterator[CheckResult]:
+    """A line for all that work, one for each that has a problem, and one for what this machine does not have.
+
+    If somebody chose the collectors, also why one has nothing to read.
+    """
+    working = [status for status in statuses if not status.problem]
+    if working:
+        samples = ", ".join(f"{status.name} {status.samples}" for status in working)
+        yield CheckResult("collectors", f"{sum(status.samples for status in working)} samples: {samples}")
     for status in statuses:
-        if status.absent:
-            yield CheckResult(f"collector {status.name}", f"nothing to read here: {status.problem}")
-        elif status.problem:
+        if status.problem and not status.absent:
             advice = f"; do: {status.advice}" if status.advice else ""
             yield CheckResult(f"collector {status.name}", f"not available: {status.problem}{advice}", NOTE)
-        else:
-            yield CheckResult(
-                f"collector {status.name}", f"{status.samples} {'sample' if status.samples == 1 else 'samples'}"
-            )
-    if all(status.problem for status in statuses):
+    absent = [status for status in statuses if status.absent]
+    if absent and built_in:
+        yield CheckResult("collectors", f"not on this machine: {', '.join(status.name for status in absent)}")
+    elif absent:
+        for status in absent:
+            yield CheckResult(f"collector {status.name}", f"nothing to read here: {status.problem}", NOTE)
+    if not working:
         yield CheckResult("collectors", "none works; do: run this on Linux with /proc and /sys mounted", FAILS)
 
 

@@ -123,6 +123,12 @@ class AgentConfiguration:
         """Seconds between samples."""
         return int(self.settings.main.interval_s)
 
+    @property
+    def collectors_are_built_in(self) -> bool:
+        """Whether the collectors are those that run by themselves, not chosen by anybody."""
+        origins = self.loaded.origins.items()
+        return any(origin == BUILT_IN for key, origin in origins if key.startswith("collectors."))
+
     def make_router(self, sink: Optional[SinkDescription] = None, before: Iterable[Processor] = ()) -> Router:
         """The router, with the rules of a receiver before it and those of a sink after it. Raises SettingsError."""
         own = [] if sink is None else sink.settings.make_processors(sink.name)

@@ -118,7 +118,7 @@ def test_show_config_hides_secrets_and_names_origins(run: Run, tmp_path: Path) -
 def test_doctor_says_what_works_and_what_to_do(run: Run) -> None:
     result = run("doctor", "--url", "http://127.0.0.1:9")
     assert result.returncode == 1
-    assert "collector cpustat" in result.stdout
+    assert "cpustat" in result.stdout
     assert "cannot be reached" in result.stdout
     assert "do: " in result.stdout
     assert "Traceback" not in result.stderr

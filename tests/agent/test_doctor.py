@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cc_agent.doctor import CheckResult, run_checks
+from cc_agent.doctor import CheckResult, check_collectors, run_checks
 from cc_agent.options import AgentOptions
+from cc_agent.sampler import CollectorStatus
 from cc_agent.settings import load_configuration
 from cc_common.line_protocol import decode
 
@@ -57,17 +58,53 @@ def _all_findings(server: "Server | None" = None, **options: Any) -> "list[Check
 
 
 def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, CheckResult]":
-    return {finding.subject: finding for finding in _all_findings(server, **options)}
+    return {finding.subject: finding for finding in reversed(_all_findings(server, **options))}
 
 
 def test_a_node_that_is_well_has_no_bad_finding(server: Server, tmp_path: Path) -> None:
     findings = _findings(server, token="abc", spool_dir=str(tmp_path / "new" / "spool"))
     assert not [finding for finding in findings.values() if finding.failed]
-    assert findings["collector cpustat"].text.endswith(" samples")
+    assert " samples: cpustat " in findings["collectors"].text
     assert findings["sink url"].text.endswith("can be reached, token accepted")
     assert findings["clock"].text == "agrees with the server"
     assert findings["spool"].text.endswith("spool can be written")
     assert findings["processor"].text == "Some CPU"
+
+
+def _status(name: str, problem: str = "", *, absent: bool = False) -> CollectorStatus:
+    return CollectorStatus(name, 0 if problem else 3, problem, "load the driver", absent)
+
+
+def test_collectors_are_short_but_for_what_has_a_problem() -> None:
+    statuses = [
+        _status("cpustat"),
+        _status("loadavg"),
+        _status("nvidia", "no GPU", absent=True),
+        _status("ibstat", "no port", absent=True),
+        _status("perf", "not allowed"),
+    ]
+    assert [str(finding) for finding in check_collectors(statuses, built_in=True)] == [
+        "works  collectors: 6 samples: cpustat 3, loadavg 3",
+        "note   collector perf: not available: not allowed; do: load the driver",
+        "works  collectors: not on this machine: nvidia, ibstat",
+    ]
+
+
+def test_of_chosen_collectors_each_says_why_it_has_nothing_to_read(tmp_path: Path) -> None:
+    statuses = [_status("cpustat"), _status("nvidia", "no GPU", absent=True)]
+    assert [str(finding) for finding in check_collectors(statuses, built_in=False)] == [
+        "works  collectors: 3 samples: cpustat 3",
+        "note   collector nvidia: nothing to read here: no GPU",
+    ]
+    chosen = tmp_path / "agent.json"
+    chosen.write_text('{"collectors": {"loadavg": {}}}', encoding="utf-8")
+    assert not load_configuration(AgentOptions(config=str(chosen)), {}).collectors_are_built_in
+    assert load_configuration(AgentOptions(), {}).collectors_are_built_in
+
+
+def test_a_machine_on_which_nothing_works_fails() -> None:
+    findings = list(check_collectors([_status("cpustat", "no /proc")], built_in=True))
+    assert findings[-1].failed
 
 
 def test_the_server_is_asked_with_the_lines_that_run_would_send(server: Server) -> None:

@@ -7,14 +7,16 @@ softirq, steal, guest, guest_nice. Guest time is contained in user and nice time
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter, sub
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 from cc_agent.collectors.base import (
     KernelFile,
     MetricDescription,
     MetricFilter,
     RateClock,
+    RawSeries,
     Reading,
     SeriesPool,
     Tick,
@@ -27,7 +29,7 @@ _STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"
 _EXCLUSIVE_STATES = 8
 """The first eight states exclude each other and add up to the whole time."""
 _IDLE, _IOWAIT = 3, 4
-_BUSY = (0, 1, 2, 5, 6)
+_BUSY_STEPS = itemgetter(0, 1, 2, 5, 6)
 _IDLE_MAY_SHRINK_TICKS = 10
 _TOTAL_TOLERANCE = 0.75
 """Minimum ratio of a hardware thread's total time to the median of all.
@@ -78,6 +80,7 @@ class CpustatCollector:
         self._table = SeriesPool(self.metrics, source="CpustatCollector", group="CPU")
         self._clock = RateClock()
         self._before: Dict[bytes, List[int]] = {}
+        self._series: Dict[str, Dict[bytes, RawSeries]] = {}
         self._states = [
             (index, f"cpu_{state}")
             for index, state in enumerate((*_STATES, "used"))
@@ -106,11 +109,18 @@ class CpustatCollector:
         table = self._table
         for index, metric in self._states:
             if table.declared(metric, "hwthread"):
-                readings.extend(
-                    (table.get(metric, "hwthread", cpu.decode()), share[index]) for cpu, share in shares.items()
-                )
+                series = self._series_of(metric, shares)
+                readings.extend([(series[cpu], share[index]) for cpu, share in shares.items()])
             if shares and table.declared(metric, "node"):
                 readings.append((table.get(metric), sum(share[index] for share in shares.values()) / len(shares)))
+
+    def _series_of(self, metric: str, cpus: Iterable[bytes]) -> Dict[bytes, RawSeries]:
+        """The series of a metric by hardware thread, those of `cpus` at least."""
+        known = self._series.setdefault(metric, {})
+        for cpu in cpus:
+            if cpu not in known:
+                known[cpu] = self._table.get(metric, "hwthread", cpu.decode())
+        return known
 
     def close(self) -> None:
         """Release the file."""
@@ -128,10 +138,12 @@ def parse_stat(content: bytes) -> Dict[bytes, List[int]]:
         name, *columns = line.split()
         number = name[3:]
         if number:
-            ticks = [int(column) for column in columns[: len(_STATES)]]
-            if len(ticks) <= _IDLE:
-                raise ValueError(f"/proc/stat: too few columns for {name.decode(errors='replace')}")
-            processors[number] = ticks + [0] * (len(_STATES) - len(ticks))
+            ticks = list(map(int, columns[: len(_STATES)]))
+            if len(ticks) < len(_STATES):
+                if len(ticks) <= _IDLE:
+                    raise ValueError(f"/proc/stat: too few columns for {name.decode(errors='replace')}")
+                ticks += [0] * (len(_STATES) - len(ticks))
+            processors[number] = ticks
     if not processors:
         raise ValueError("/proc/stat has no line for a processor")
     return processors
@@ -154,7 +166,9 @@ def _time_shares(now: Dict[bytes, List[int]], before: Dict[bytes, List[int]]) ->
 
 def _tick_deltas(now: List[int], before: List[int]) -> List[int]:
     """The increase of each counter; empty if the counters were reset."""
-    steps = [new - old for new, old in zip(now, before)]
+    steps = list(map(sub, now, before))
+    if min(steps) >= 0:
+        return steps
     # proc_stat(5): idle and iowait may shrink on a running system, and what one loses the other has. Before Linux 6.5
     # both begin at zero when a hardware thread comes back, while the rest goes on.
     if steps[_IDLE] + steps[_IOWAIT] < -_IDLE_MAY_SHRINK_TICKS:
@@ -171,5 +185,5 @@ def _percentages(steps: List[int], total: int) -> List[float]:
     """
     scale = 100.0 / total
     shares = [step * scale for step in steps]
-    shares.append(sum(steps[state] for state in _BUSY) * scale)
+    shares.append(sum(_BUSY_STEPS(steps)) * scale)
     return shares
