@@ -1,10 +1,13 @@
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from perf_machine import write
 
-from cc_agent.collectors.perf.access import open_error
+from cc_agent.collectors.perf.access import open_error, paranoid_level
 from cc_agent.errors import NotPresentError
 
 
@@ -59,3 +62,29 @@ def test_other_failures_have_advice(tmp_path: Path, number: int, advice: str) ->
     found = open_error(error(number), tmp_path)
     assert advice in found.advice
     assert not isinstance(found, NotPresentError)
+
+
+TRY_TO_COUNT = """
+import encodings.ascii  # afterwards this user may not be able to read the interpreter
+import os
+from cc_agent.collectors.perf import EventCode, LinuxPerf, countable_groups, open_error
+calls = LinuxPerf()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    countable_groups(calls, [EventCode(1, 1)], 0)
+except OSError as error:
+    print(open_error(error))
+"""
+
+
+def test_an_ordinary_user_is_told_what_this_machine_wants() -> None:
+    if os.getuid() != 0 or paranoid_level() <= 0:
+        pytest.skip("needs root, and a kernel that lets root only count")
+    done = subprocess.run([sys.executable, "-c", TRY_TO_COUNT], capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
+    assert done.stdout.strip() in (
+        f"needs CAP_PERFMON or kernel.perf_event_paranoid <= 0, which is {paranoid_level()} here",
+        f"needs CAP_SYS_ADMIN or kernel.perf_event_paranoid <= 0, which is {paranoid_level()} here",
+    )
