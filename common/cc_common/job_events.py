@@ -27,6 +27,10 @@ _START_KEYS = frozenset(
 )
 
 
+_RESOURCE_KEYS = frozenset(("hostname", "hwthreads", "accelerators", "configuration"))
+_TAG_KEYS = frozenset(("id", "type", "name", "scope"))
+
+
 @dataclass(frozen=True)
 class Resource:
     """What a job has allocated on one node: operating system numbers of hardware threads, ids of accelerators."""
@@ -140,7 +144,7 @@ def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
         project=reader.name("project"),
         user=reader.name("user"),
         shared=_read_shared(reader),
-        resources=tuple([_read_resource(resource) for resource in reader.objects("resources")]),
+        resources=tuple([_read_resource(resource) for resource in reader.objects_of("resources", _RESOURCE_KEYS)]),
         num_nodes=reader.integer("numNodes", INT32),
         num_hwthreads=reader.integer("numHwthreads", INT32),
         num_acc=reader.integer("numAcc", INT32),
@@ -155,7 +159,7 @@ def parse_job_start(document: Any) -> ParsedPayload[JobStart]:
             "monitoringStatus", (MONITORING_DISABLED, MONITORING_ARCHIVED), default=MONITORING_RUNNING
         ),
         meta_data=reader.mapping("metaData", as_string, ""),
-        tags=tuple([_read_tag(tag) for tag in reader.objects("tags")]),
+        tags=tuple([_read_tag(tag) for tag in reader.objects_of("tags", _TAG_KEYS)]),
         footprint=reader.mapping("footprint", as_number, 0.0),
         energy=reader.number("energy"),
         duration=reader.integer("duration", INT32),

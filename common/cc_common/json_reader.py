@@ -6,6 +6,7 @@ of a body is read. A fault is raised at once, or handed to a function that colle
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -50,6 +51,8 @@ _MAX_KEY_SHOWN = 80
 # A string is skipped whole; an unclosed one matches up to the end, so that it is not tried again at each of its quotes.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]+|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _DIGITS = b"0123456789"
+_DIGITS_AS_ZERO = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
+_LONG_INTEGER = b"0" * 19
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ABSENT: Any = object()
@@ -65,17 +68,25 @@ class ParsedPayload(Generic[T]):
     ignored: Tuple[str, ...]
 
 
-def parse_json(body: bytes, *, max_bytes: int, max_depth: int = 32) -> Any:
+def parse_json(
+    body: bytes, *, max_bytes: int, max_depth: int = 32, strict: Optional[Callable[[bytes], Any]] = None
+) -> Any:
     """The first JSON value of a body; what follows it is not looked at.
 
     Control characters inside strings are let through; bytes that are not UTF-8 and halves of surrogate pairs become
     the replacement character. Raises PayloadError for a body that is larger than `max_bytes`, nested deeper than
     `max_depth`, not JSON, or that holds NaN, an infinity or a number of more than 400 digits.
+
+    `strict` may be a faster parser that raises ValueError for whatever is not JSON to the letter, such as that of
+    orjson; it is asked first, unless the body holds integers that may have more than 64 bits.
     """
     if len(body) > max_bytes:
         raise PayloadError("", f"the body has {len(body)} bytes, more than the {max_bytes} that are accepted")
     if body.count(b"{") + body.count(b"[") > max_depth:
         _check_depth(body, max_depth)
+    if strict is not None and _LONG_INTEGER not in body.translate(_DIGITS_AS_ZERO):
+        with contextlib.suppress(ValueError):
+            return strict(body)
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     decoder = _CHECKING_DECODER if _has_long_number(body) else _DECODER
     try:
@@ -180,7 +191,10 @@ class ObjectReader:
         ignored: Optional[List[str]] = None,
         known_keys: Optional[AbstractSet[str]] = None,
     ) -> None:
-        """`known_keys` makes reading faster: among these no key is looked for in another case."""
+        """`known_keys` makes reading faster: among these no key is looked for in another case.
+
+        All of them are read or known to `finish`.
+        """
         self.path = path
         self._on_fault = on_fault
         self._ignored: List[str] = [] if ignored is None else ignored
@@ -335,6 +349,17 @@ class ObjectReader:
                 self._on_fault(f"{path}[{index}]", str(ValueFault("an object", item)))
         return tuple(readers)
 
+    def objects_of(self, key: str, known_keys: AbstractSet[str]) -> Tuple[ObjectReader, ...]:
+        """As `objects`, for readers with these known keys."""
+        readers = self.objects(key)
+        for reader in readers:
+            reader.expect(known_keys)
+        return readers
+
+    def expect(self, known_keys: AbstractSet[str]) -> None:
+        """Read faster if the object has no other keys, as the constructor says."""
+        self._is_exact = self._document.keys() <= known_keys
+
     def mapping(self, key: str, convert: Callable[[Any], T], zero: T) -> Optional[Dict[str, T]]:
         """An object with arbitrary keys, None if it is absent; null in it is `zero`, what is wrong is left out."""
         found: Optional[Mapping[str, Any]] = self._typed(key, as_object, None)
@@ -353,6 +378,8 @@ class ObjectReader:
 
     def finish(self, *known: str) -> Tuple[str, ...]:
         """The paths of all keys that were neither read nor are `known`, those of children first."""
+        if self._is_exact:
+            return tuple(self._ignored)
         for key in known:
             self.raw(key)
         if self._document.keys() - self._read:

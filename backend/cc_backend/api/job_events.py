@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request
 
 from cc_backend.auth.caller import Caller
 from cc_backend.errors import InvalidInput
-from cc_backend.http.bodies import read_body, read_json_body
+from cc_backend.http.bodies import parse_json_body, read_body, read_json_body
 from cc_backend.http.cluster_scope import require_cluster_allowed
 from cc_backend.http.direct_write import DirectHandler, DirectResponse, direct_result
 from cc_backend.http.guard import current_caller
@@ -26,7 +26,7 @@ from cc_backend.services import Services, current_services
 from cc_backend.telemetry.request_metrics import RequestMetrics, current_request_metrics, request_metrics_in
 from cc_common.error_codes import ErrorCode
 from cc_common.job_events import JobChange, JobStop, parse_job_change, parse_job_start, parse_job_stop
-from cc_common.json_reader import ParsedPayload, parse_json
+from cc_common.json_reader import ParsedPayload
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def respond_once(
     """The answer that `store` gives to the JSON document of a request, or gave before to the same idempotency key."""
     limit_bytes = services.settings.main.max_json_bytes
     body = read_body(incoming, limit_bytes=limit_bytes)
-    document = parse_json(body, max_bytes=limit_bytes)
+    document = parse_json_body(body, limit_bytes=limit_bytes)
     key = incoming.headers.get(HEADER)
     if key is None:
         return store(document)

@@ -82,6 +82,7 @@ class Database(peewee.Database):
         self._connections: list[tuple[weakref.ref[threading.Thread], Any]] = []
         self._connections_lock = threading.Lock()
         self._is_closed_for_good = False
+        self._error_translation = _ErrorTranslation(self)
         self.address = address
         """The path, or the address without password, for logs and errors."""
         self.busy_timeout_s = busy_timeout_s
@@ -189,17 +190,17 @@ class Database(peewee.Database):
             retry_after_s=RETRY_AFTER_S,
         )
 
-    @contextmanager
-    def _errors_translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (peewee.DatabaseError, peewee.InterfaceError, self._driver_error) as error:
+    def _errors_translated(self) -> "_ErrorTranslation":
+        return self._error_translation
+
+    def raise_translated(self, error: BaseException) -> None:
+        """Raise the translation of an error while a statement ran; return if it has none."""
+        if isinstance(error, (peewee.DatabaseError, peewee.InterfaceError, self._driver_error)):
             cause: BaseException | None = error
             while isinstance(cause, peewee.PeeweeException):  # wrapped once by each layer it came through
                 cause = getattr(cause, "orig", None)
             self._raise_translated(cause or error, error)
-            raise
-        except (OverflowError, UnicodeEncodeError) as error:
+        elif isinstance(error, OverflowError | UnicodeEncodeError):
             # More than 64 bits, or half a surrogate pair: no row can store or match it.
             raise not_storable() from error
 
@@ -258,6 +259,20 @@ class Database(peewee.Database):
     def _close(self, conn: Any) -> None:
         self._forget_connection(conn)
         super()._close(conn)  # type: ignore[misc]  # stubs lack it
+
+
+class _ErrorTranslation:
+    """Translates errors of its block; one object for all blocks, as each event has a dozen of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._database.raise_translated(error)
 
 
 def database_closed() -> Unavailable:

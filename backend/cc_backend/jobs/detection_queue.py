@@ -3,6 +3,8 @@
 A job is queued in the transaction that starts or stops it, so that a restart forgets none.
 """
 
+from collections.abc import Sequence
+
 from cc_backend.db.database import Database
 from cc_backend.jobs.job_rows import job_columns, read_jobs
 from cc_backend.jobs.tables import DetectionRow, JobRow
@@ -16,9 +18,9 @@ _QUEUE = """INSERT INTO job_detection (job_id, revision) VALUES (?, 1)
 ON CONFLICT (job_id) DO UPDATE SET revision = job_detection.revision + 1"""  # constant: it is part of every event
 
 
-def queue_detection(database: Database, job: int) -> None:
-    """Queue a job; inside the transaction that starts or stops it."""
-    database.execute_many(_QUEUE, [(job,)])
+def queue_detections(database: Database, jobs: Sequence[int]) -> None:
+    """Queue jobs; inside the transaction that starts or stops them."""
+    database.execute_many(_QUEUE, [(job,) for job in jobs])
 
 
 def queued_detections(database: Database, *, limit: int = DETECTION_BATCH) -> list[tuple[Job, int]]:

@@ -34,10 +34,13 @@ def script_of(meta_data: Mapping[str, str] | None) -> str:
 def link_scripts(database: Database, scripts: Iterable[tuple[int, str]]) -> None:
     """Let jobs, by their ids, have these scripts, as `script_of` returns them; in the transaction of the change."""
     numbers: dict[str, int] = {}
+    links = []
     for job, script in scripts:
         if script not in numbers:
             numbers[script] = _number(database, script)
-        database.execute_many(_LINK, [(job, numbers[script])])
+        links.append((job, numbers[script]))
+    if links:
+        database.execute_many(_LINK, links)
 
 
 def replace_script(database: Database, job: int, meta_data: Mapping[str, str] | None) -> None:

@@ -1,7 +1,7 @@
 """Start, change and stop of jobs, as schedulers report them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -11,10 +11,10 @@ from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
 from cc_backend.errors import BackendError, Conflict, InvalidInput, NotAllowed, NotFound
 from cc_backend.jobs.damaged_rows import is_start_time
-from cc_backend.jobs.detection_queue import queue_detection
+from cc_backend.jobs.detection_queue import queue_detections
 from cc_backend.jobs.event_checks import validate_change, validate_stop
 from cc_backend.jobs.job_json import job_from_start_event
-from cc_backend.jobs.job_rows import insert_job, listed_name, update_job
+from cc_backend.jobs.job_rows import insert_job, insert_jobs, listed_name, update_job
 from cc_backend.jobs.job_runs import find_running, reject_known_run
 from cc_backend.jobs.tags import attach_tags
 from cc_backend.model import Job, JobState, MonitoringStatus, Tag
@@ -108,20 +108,60 @@ class JobLifecycle:
         """
         prepared = [self._prepared(event, now_s, caller) for event in events]
         with self._database.write():
-            results = [step if isinstance(step, BackendError) else _stored_or_refused(step) for step in prepared]
+            results = self._store_in_order(prepared)
         starts = sum(isinstance(event, JobStart) for event in events)
         refused = sum(isinstance(result, BackendError) for result in results)
         logger.info("stored events starts=%d stops=%d refused=%d", starts, len(events) - starts, refused)
         return results
 
-    def _prepared(self, event: JobStart | JobStop, now_s: int, caller: Caller) -> "Callable[[], Job] | BackendError":
-        """The function that stores a valid event, or why it is invalid: found out before the write lock is held."""
+    def _prepared(
+        self, event: JobStart | JobStop, now_s: int, caller: Caller
+    ) -> "Job | Callable[[], Job] | BackendError":
+        """A job to insert, the function that stores another event, or why it is invalid; before the write lock is held.
+
+        A job whose start has tags is not inserted with others, as a tag may be refused.
+        """
         try:
             if isinstance(event, JobStart):
-                return partial(self._store_start, self._new_job(event, now_s), event.tags, caller)
+                job = self._new_job(event, now_s)
+                return partial(self._store_start, job, event.tags, caller) if event.tags else job
             return partial(self._store_stop, event, validate_stop(event, now_s=now_s), now_s)
         except BackendError as error:
             return error
+
+    def _store_in_order(self, prepared: "Iterable[Job | Callable[[], Job] | BackendError]") -> list[Job | BackendError]:
+        """Store what `_prepared` returned; starts that follow each other are inserted together."""
+        results: list[Job | BackendError] = []
+        new: dict[tuple[str, int], Job] = {}  # accepted, but not yet inserted
+        for step in prepared:
+            if isinstance(step, Job):
+                if (step.cluster, step.job_id) in new:
+                    self._insert(new)
+                result = _stored_or_refused(partial(self._accept, step))
+                if result is step:
+                    new[step.cluster, step.job_id] = step
+            elif isinstance(step, BackendError):
+                result = step
+            else:
+                self._insert(new)
+                result = _stored_or_refused(step)
+            results.append(result)
+        self._insert(new)
+        return results
+
+    def _accept(self, job: Job) -> Job:
+        reject_known_run(self._database, job)
+        return job
+
+    def _insert(self, new: dict[tuple[str, int], Job]) -> None:
+        """Insert these jobs, and empty the dictionary."""
+        jobs = list(new.values())
+        new.clear()
+        if not jobs:
+            return
+        for job, id_ in zip(jobs, insert_jobs(self._database, jobs), strict=True):
+            job.id = id_
+        self._queue_detection(*jobs)
 
     def _new_job(self, event: JobStart, now_s: int) -> Job:
         job = job_from_start_event(event, self._clusters, now_s=now_s)
@@ -153,9 +193,9 @@ class JobLifecycle:
         self._queue_detection(job)
         return job
 
-    def _queue_detection(self, job: Job) -> None:
+    def _queue_detection(self, *jobs: Job) -> None:
         if self._queues_detection:
-            queue_detection(self._database, job.id)
+            queue_detections(self._database, [job.id for job in jobs])
 
 
 def _stored_or_refused(step: Callable[[], Job]) -> Job | BackendError:

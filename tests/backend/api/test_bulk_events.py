@@ -149,17 +149,18 @@ def test_a_tag_that_may_not_be_attached_leaves_nothing_of_its_job_and_all_of_the
 
 
 def test_a_fault_in_the_middle_leaves_nothing_of_the_request(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    insert, calls = lifecycle.insert_job, []
+    insert, calls = lifecycle.insert_jobs, []
 
-    def fail(*arguments: Any) -> int:
+    def fail(*arguments: Any) -> Any:
         calls.append(arguments)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise RuntimeError("the inside")
         return insert(*arguments)
 
-    monkeypatch.setattr(lifecycle, "insert_job", fail)
+    monkeypatch.setattr(lifecycle, "insert_jobs", fail)
     site.app.testing = False
-    answer = send(site, *[start(site, jobId=job_id) for job_id in (1, 2, 3, 4)])
+    answer = send(site, start(site, jobId=1), start(site, jobId=2), stop(site, 1), start(site, jobId=3))
+    assert len(calls) == 2
     assert (answer.status_code, "inside" in answer.text) == (500, False)
     assert jobs(site) == {}
     assert site.services.database.first_row("SELECT COUNT(*) FROM job_host") == (0,)

@@ -1,5 +1,7 @@
 import gzip
 import io
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 from werkzeug.test import EnvironBuilder
 
 from cc_backend.errors import InvalidInput, TooLarge
-from cc_backend.http.bodies import gunzip, read_body, read_json_body
+from cc_backend.http.bodies import gunzip, parse_json_body, read_body, read_json_body
 from cc_common.errors import PayloadError
+from cc_common.json_reader import parse_json
+
+LIMIT = 1 << 20
 
 
 def posted(body: bytes, **headers: str) -> Request:
@@ -160,3 +165,35 @@ def test_json_over_its_limit_is_too_large_also_when_compressed() -> None:
         read_json_body(posted(b"[" + b" " * 100 + b"]"), limit_bytes=100)
     with pytest.raises(TooLarge):
         read_json_body(posted(gzip.compress(b"[" + b" " * 1000 + b"]"), Content_Encoding="gzip"), limit_bytes=100)
+
+
+NUMBERS = (
+    st.integers(-(2**70), 2**70).map(str)
+    | st.floats(allow_nan=False).map(repr)
+    | st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,3})?(e[0-9]{1,3})?", fullmatch=True)
+)
+TEXTS = st.text(max_size=5).map(json.dumps) | st.sampled_from(
+    ['"\\ud800"', '"\\ud83d\\ude00"', '"\x01"', "NaN", "", "\ufeff", "x"]
+)
+DOCUMENTS = st.recursive(
+    NUMBERS | TEXTS | st.just("null"),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.lists(st.tuples(st.sampled_from(["a", "b"]), inner), max_size=3).map(
+            lambda items: f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in items)}}}"
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(text=DOCUMENTS, rest=st.sampled_from([b"", b" ", b"]", b"\xff"]))
+def test_the_fast_parser_reads_every_body_as_the_lenient_one_does(text: str, rest: bytes) -> None:
+    def outcome(parse: Callable[[bytes], Any]) -> str:
+        try:
+            return repr(parse(text.encode() + rest))
+        except PayloadError as error:
+            return f"refused: {error}"
+
+    fast = outcome(lambda body: parse_json_body(body, limit_bytes=LIMIT))
+    assert fast == outcome(lambda body: parse_json(body, max_bytes=LIMIT))

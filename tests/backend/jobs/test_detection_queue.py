@@ -7,7 +7,7 @@ import pytest
 
 from cc_backend.clusters import ClusterRegistry
 from cc_backend.db.database import Database
-from cc_backend.jobs.detection_queue import finish_detection, queue_detection, queued_detections
+from cc_backend.jobs.detection_queue import finish_detection, queue_detections, queued_detections
 from cc_backend.jobs.job_removal import remove_job
 from cc_backend.jobs.lifecycle import JobLifecycle
 from cc_backend.model import Job
@@ -60,5 +60,5 @@ def test_a_batch_has_a_limit_and_the_oldest_come_first(database: Database, start
     ids = [started(number).id for number in (1, 2, 3)]
     with database.write():
         for id_ in reversed(ids):
-            queue_detection(database, id_)
+            queue_detections(database, [id_])
     assert [job.id for job, _ in queued_detections(database, limit=2)] == ids[:2]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cc_backend.jobs.detection_queue import DETECTION_BATCH, queue_detection, queued_detections
+from cc_backend.jobs.detection_queue import DETECTION_BATCH, queue_detections, queued_detections
 from cc_backend.jobs.job_rows import insert_job, read_tags
 from cc_backend.maintenance.store_tasks import BackgroundWork
 from cc_backend.maintenance.tasks import periodic_tasks
@@ -131,7 +131,7 @@ def test_applications_are_detected_if_taggers_are_enabled_many_in_one_run(site_o
     with database.write():
         for number in range(1000, 1000 + 2 * DETECTION_BATCH):
             job = Job(number, "tern", "u", "p", 1_760_000_400, (Resource("tn01"),), 1, sub_cluster="std")
-            queue_detection(database, insert_job(database, job))
+            queue_detections(database, [insert_job(database, job)])
     (task,) = [task for task in periodic_tasks(site.services, threading.Event()) if task.name == "applications of jobs"]
     task.run()
     assert queued_detections(database) == []
