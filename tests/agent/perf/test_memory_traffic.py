@@ -181,6 +181,25 @@ def test_a_socket_with_a_silent_controller_has_no_traffic(tmp_path: Path) -> Non
     assert set(measure(tmp_path, calls)) == {("mem_bw", "0"), ("mem_read", "0"), ("mem_write", "0")}
 
 
+def test_a_lost_controller_is_opened_anew(tmp_path: Path) -> None:
+    make_processor(tmp_path, "ice lake", sockets=2)
+    imc(tmp_path, 2, {})
+    calls = FakePerf(per_channel(0x0F04, 1e8, 2))
+    collector = PerfCollector(PerfOptions(include_metrics=("mem_bw",)), tmp_path, calls)
+    collector.open()
+    opened = calls.opened
+    seen = []
+    for step in range(10):
+        calls.offline = {1} if step == 2 else set()
+        readings = collector.read(Tick(10 * step, 10.0 * step, 10.0))
+        seen.append({series.tags["type-id"] for series, _ in readings})
+        calls.advance(10.0)
+    assert seen[1] == {"0", "1"}
+    assert seen[2] == {"0"}
+    assert calls.opened > opened, "at the next look at the hardware threads"
+    assert seen[-1] == {"0", "1"}
+
+
 def test_the_node_has_a_value_if_all_sockets_have(tmp_path: Path) -> None:
     make_processor(tmp_path, "ice lake", sockets=2)
     imc(tmp_path, 2, {})

@@ -194,6 +194,13 @@ def test_a_zone_that_vanishes_costs_only_itself(tmp_path: Path) -> None:
     assert values(node.read({"intel-rapl:1": 10**9})) == {("cpu_power", "socket", "1"): 100.0}
 
 
+def test_counters_that_fall_silent_are_opened_anew(tmp_path: Path) -> None:
+    node = Zones(tmp_path, {"intel-rapl:0": ("package-0", 0)})
+    assert node.read({"intel-rapl:0": "x"}) == node.read({}) == []
+    with pytest.raises(OSError, match="give no values any more"):
+        node.read({})
+
+
 def test_there_is_no_power_after_a_gap(tmp_path: Path) -> None:
     node = Zones(tmp_path, {"intel-rapl:0": ("package-0", 0)})
     assert node.read({"intel-rapl:0": 10**9}, seconds=26.0) == []

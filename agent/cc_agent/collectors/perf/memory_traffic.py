@@ -51,6 +51,7 @@ class MemoryTraffic:
         self._calls = calls
         self._sockets = sockets
         self._counted: List[_Counted] = []
+        self._lost = False
         self.source = ""
         try:
             for source in MEMORY_SOURCES:
@@ -101,6 +102,7 @@ class MemoryTraffic:
             except OSError as error:
                 logger.debug("memory counters lost socket=%d reason=%s", socket, error)
                 valid = False
+                self._lost = True
             if not valid:
                 incomplete.add(socket)
                 continue
@@ -112,7 +114,7 @@ class MemoryTraffic:
     @property
     def stalled(self) -> bool:
         """Whether a controller counts no longer, because the hardware thread that reads it went offline."""
-        return any(counted.group.stalled for counted in self._counted)
+        return self._lost or any(counted.group.stalled for counted in self._counted)
 
     def close(self) -> None:
         """Remove all events."""

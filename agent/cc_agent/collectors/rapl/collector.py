@@ -39,6 +39,8 @@ from cc_common.settings import option
 logger = logging.getLogger(__name__)
 
 PROVIDERS = ("auto", "perf", "powercap", "pyrapl")
+_SILENT_READINGS = 3
+"""After so many readings without any value the counters are opened anew, as after their driver was loaded again."""
 _NODE_POWER, _ZONE_POWER = "node_power", "rapl_average_power"
 _AMD = ("AuthenticAMD", "HygonGenuine")
 _DESCRIPTIONS = (
@@ -94,6 +96,7 @@ class RaplCollector:
         self._wanted = self.metrics
         self._pool = SeriesPool(self.metrics, source="RAPLCollector", group="energy")
         self._clock = RateClock()
+        self._silent_readings = 0
         self._provider: Optional[EnergyProvider] = None
         self._node: Union[NodeMeter, NodeCommand, None] = None
         self._domains: List[EnergyDomain] = []
@@ -165,6 +168,7 @@ class RaplCollector:
         if self._provider is not None:
             watts = self._provider.read(elapsed_s)
             if elapsed_s is not None:
+                self._note_silence(watts)
                 self._append_domains(watts, readings)
                 if self._options.send_zone_values:
                     self._append_zones(watts, readings)
@@ -173,6 +177,14 @@ class RaplCollector:
             if power_w is not None:
                 readings.append((self._pool.get(_NODE_POWER), power_w))
         return readings
+
+    def _note_silence(self, watts: Sequence[Optional[float]]) -> None:
+        """Raises OSError, whereupon the collector is opened anew, if no counter has had a value for a while."""
+        silent = all(power_w is None for power_w in watts)
+        self._silent_readings = self._silent_readings + 1 if silent else 0
+        if self._silent_readings >= _SILENT_READINGS:
+            self._silent_readings = 0
+            raise OSError("the energy counters give no values any more")
 
     def _append_domains(self, watts: Sequence[Optional[float]], readings: List[Reading]) -> None:
         """A package of several dies is one socket, and has a value only if all dies have."""
