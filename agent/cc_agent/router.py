@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_EXTRA_ROUTES = 4096
 _MAX_RECEIVED_ROUTES = 262_144
+_MAX_INTEGER = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,12 @@ class Router:
                 if single is None:
                     continue
                 route = single
-            number = value * route.factor
-            if number - number == 0.0:  # neither NaN nor infinite
-                lines.append(route.prefix + _format_number(number) + suffix)
+            try:
+                number = value * route.factor
+                if number - number == 0.0:  # neither NaN nor infinite
+                    lines.append(route.prefix + _format_number(number) + suffix)
+            except OverflowError:  # an integer that no float can hold
+                continue
         return Batch(b"".join(lines), len(lines))
 
     def encode_received(self, samples: Sequence[ReceivedSample]) -> Batch:
@@ -146,9 +150,12 @@ class Router:
                 if single is None:
                     continue
                 route = single
-            number = value * route.factor
-            if number - number == 0.0:  # neither NaN nor infinite
-                lines.append(b"%b%b %d%b\n" % (route.prefix, _format_number(number), time_s, self._time_zeros))
+            try:
+                number = value * route.factor
+                if number - number == 0.0:  # neither NaN nor infinite
+                    lines.append(b"%b%b %d%b\n" % (route.prefix, _format_number(number), time_s, self._time_zeros))
+            except OverflowError:  # an integer that no float can hold
+                continue
         return Batch(b"".join(lines), len(lines))
 
     def encode_message(self, message: Message, kind: str, meta: Mapping[str, str]) -> bytes:
@@ -195,8 +202,13 @@ class Router:
 
 
 def _format_number(number: float) -> bytes:
-    """A number with nine significant digits: all that a 32-bit float can hold, in the fewest bytes."""
-    return b"%d" % number if isinstance(number, int) else b"%.9g" % number
+    """A number with nine significant digits: all that a 32-bit float can hold, in the fewest bytes.
+
+    Integers up to 64 bits keep all digits. Raises OverflowError for one that no float can hold.
+    """
+    if isinstance(number, int) and -_MAX_INTEGER <= number <= _MAX_INTEGER:
+        return b"%d" % number
+    return b"%.9g" % float(number)
 
 
 def build_router(

@@ -34,6 +34,8 @@ def test_lines_carry_tags_value_and_the_shared_time() -> None:
         (100 / 3, b"33.3333333"),
         (1e-7, b"1e-07"),
         (1e300, b"1e+300"),
+        ((1 << 64) - 1, b"18446744073709551615"),
+        (10**100, b"1e+100"),
     ],
 )
 def test_numbers_are_short_and_whole_ones_exact(value: float, text: bytes) -> None:
@@ -42,9 +44,18 @@ def test_numbers_are_short_and_whole_ones_exact(value: float, text: bytes) -> No
     assert decode(line, received_s=0)[0][0].value == pytest.approx(value)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), float("-inf"), 10**400], ids=["NaN", "inf", "-inf", "huge"]
+)
 def test_what_is_no_number_is_left_out(value: float) -> None:
     assert _router().encode([(NODE, value), (THREAD, 1)], 7).samples == 1
+
+
+def test_an_integer_beyond_all_floats_costs_only_its_sample_where_units_change() -> None:
+    settings = RouterSettings(change_unit_prefix={"mem_used": "G"})
+    memory = RawSeries("mem_used", {"type": "node"}, {"unit": "B"})
+    assert _router(settings).encode([(memory, 10**400), (THREAD, 1)], 7).samples == 1
+    assert _router(settings).encode_received([(memory, 10**400, 7), (THREAD, 1, 7)]).samples == 1
 
 
 def test_a_node_never_carries_an_id() -> None:
