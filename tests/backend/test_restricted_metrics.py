@@ -81,6 +81,8 @@ STAFF_ONLY = {
     "/api/nodes/": "/api/nodes/",
     "/api/nodes/shares/": "/api/nodes/shares/",
     "/api/nodes/<cluster>/<host>/": "/api/nodes/tern/tn01/",
+    "/api/nodes/reports/": "/api/nodes/reports/",
+    "/api/nodes/<cluster>/<host>/report/": "/api/nodes/tern/tn01/report/",
     "/metrics": "/metrics",
 }
 # Nothing of any job is in these.
