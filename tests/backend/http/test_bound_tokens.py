@@ -40,6 +40,11 @@ def stop(**more: Any) -> dict[str, Any]:
 TAGS = [{"type": "note", "name": "zz_tag"}]
 NODES = {"cluster": "heron", "nodes": [{"hostname": "hn01", "states": ["DOWN"]}]}
 NODES_OF_BOTH = {"cluster": "heron", "nodes": [{"hostname": host, "states": ["IDLE"]} for host in ("hn01", "hn02")]}
+REPORT = {
+    "cluster": "heron",
+    "hostname": "hn01",
+    "collectors": [{"name": "zz_sensor", "state": "fails", "problem": "424242"}],
+}
 HEALTH = {"cluster": "heron", "nodes": ["hn01"], "metric-names": ["z_metric"], "with-reasons": True}
 START = {
     "cluster": "heron",
@@ -184,6 +189,9 @@ WALK: Mapping[str, tuple[Asked, ...]] = {
         Asked("/api/nodes/shares/?cluster=heron&by=node"),
         Asked("/api/nodes/shares/?cluster=tern&cluster=heron"),
     ),
+    "/api/nodes/report/": (Asked("/api/nodes/report/", "POST", {**REPORT, "agentVersion": "2"}),),
+    "/api/nodes/reports/": (Asked("/api/nodes/reports/?cluster=heron"),),
+    "/api/nodes/<cluster>/<host>/report/": (Asked("/api/nodes/heron/hn01/report/"),),
     "/api/nodes/<cluster>/<host>/": (
         Asked("/api/nodes/heron/hn02/"),
         Asked("/api/nodes/heron/hn02/?at={time}"),
@@ -278,6 +286,7 @@ class TwoClusters:
         return (
             jobs,
             machine,
+            services.node_reports.load("heron", "hn01"),
             counters.hosts,
             counters.series,
             [[series.data.tobytes() for series in row] for row in held],
@@ -313,6 +322,7 @@ def two(site_of: Callable[..., Any], tern: dict[str, Any]) -> TwoClusters:
     site.write(*lines)
     site.write("zz_misspelt,cluster=heron,hostname=hn01 value=1", "load_one,cluster=zzz_cluster,hostname=x value=1")
     site.client.post("/api/nodestate/", json=NODES_OF_BOTH, headers=site.headers())
+    site.client.post("/api/nodes/report/", json=REPORT, headers=site.headers())
     site.clock.advance(600)
     site.stop_job(job_id=500, cluster="heron")
     assert site.archive() == [done]
