@@ -58,6 +58,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ABSENT: Any = object()
 _EMPTY: Sequence[Any] = ()
 _INT_ONLY, _STR_ONLY = {int}, {str}
+_CONTAINERS = {dict, list}
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,20 @@ def parse_json(
     the replacement character. Raises PayloadError for a body that is larger than `max_bytes`, nested deeper than
     `max_depth`, not JSON, or that holds NaN, an infinity or a number of more than 400 digits.
 
-    `strict` may be a faster parser that raises ValueError for whatever is not JSON to the letter, such as that of
-    orjson; it is asked first, unless the body holds integers that may have more than 64 bits.
+    `strict` may be a faster parser that raises ValueError for whatever is not JSON to the letter, or is nested too
+    deeply for itself, such as that of orjson; it is asked first, unless integers may have more than 64 bits.
     """
     if len(body) > max_bytes:
         raise PayloadError("", f"the body has {len(body)} bytes, more than the {max_bytes} that are accepted")
-    if body.count(b"{") + body.count(b"[") > max_depth:
-        _check_depth(body, max_depth)
+    may_be_deep = body.count(b"{") + body.count(b"[") > max_depth
     if strict is not None and _LONG_INTEGER not in body.translate(_DIGITS_AS_ZERO):
         with contextlib.suppress(ValueError):
-            return strict(body)
+            value = strict(body)
+            if may_be_deep:
+                _check_depth_of(value, max_depth)
+            return value
+    if may_be_deep:
+        _check_depth(body, max_depth)
     text = body.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     decoder = _CHECKING_DECODER if _has_long_number(body) else _DECODER
     try:
@@ -96,8 +101,27 @@ def parse_json(
             "", f"the body is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
         ) from error
     except RecursionError:
-        raise PayloadError("", f"the body is nested deeper than {max_depth} levels") from None
+        raise _too_deep(max_depth) from None
     return _replace_surrogates(value) if _SURROGATE.search(text) else value
+
+
+def _check_depth_of(value: Any, max_depth: int) -> None:
+    """As `_check_depth`, of what was read; level by level, as most lists hold no more of them."""
+    level, depth = [value] if type(value) in _CONTAINERS else [], 0
+    while level:
+        depth += 1
+        if depth > max_depth:
+            raise _too_deep(max_depth)
+        inner: List[Any] = []
+        for container in level:
+            items = container.values() if type(container) is dict else container
+            if not _CONTAINERS.isdisjoint(map(type, items)):
+                inner += [item for item in items if type(item) in _CONTAINERS]
+        level = inner
+
+
+def _too_deep(max_depth: int) -> PayloadError:
+    return PayloadError("", f"the body is nested deeper than {max_depth} levels")
 
 
 def _check_depth(body: bytes, max_depth: int) -> None:
@@ -107,7 +131,7 @@ def _check_depth(body: bytes, max_depth: int) -> None:
         if mark in (b"[", b"{"):
             depth += 1
             if depth > max_depth:
-                raise PayloadError("", f"the body is nested deeper than {max_depth} levels")
+                raise _too_deep(max_depth)
         elif mark in (b"]", b"}"):
             depth -= 1
             if depth <= 0:
@@ -325,7 +349,7 @@ class ObjectReader:
     def strings(self, key: str) -> Tuple[str, ...]:
         """A list of strings; null in it is the empty string, and what is wrong is left out."""
         values = self.list(key)
-        if set(map(type, values)) == _STR_ONLY:
+        if not values or set(map(type, values)) == _STR_ONLY:
             return tuple(values)
         return self._items(values, self.path_of(key), lambda value: "" if value is None else as_string(value))
 

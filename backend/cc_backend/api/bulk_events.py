@@ -24,6 +24,8 @@ from cc_common.json_reader import ObjectReader, ParsedPayload
 MAX_EVENTS = 1000
 """Maximum events of a request: they are stored in one transaction, and others wait for it."""
 START, STOP = "start_job", "stop_job"
+_EVENT = "event"
+_EVENT_LETTERS = len(_EVENT)
 
 
 def store_events() -> Response:
@@ -53,10 +55,10 @@ def _parse_event(entry: Any, caller: Caller, ignored: list[str]) -> JobStart | J
     """A valid event that the caller may report, or what is wrong with it."""
     try:
         reader = ObjectReader(entry)
-        kind = reader.choice("event", (START, STOP))
+        kind = reader.choice(_EVENT, (START, STOP))
         if not kind:
-            reader.fault("event", f"is required: {START} or {STOP}")
-        fields = {key: value for key, value in entry.items() if key.lower() != "event"}
+            reader.fault(_EVENT, f"is required: {START} or {STOP}")
+        fields = {key: value for key, value in entry.items() if len(key) != _EVENT_LETTERS or key.lower() != _EVENT}
         if kind == START:
             start = parse_job_start(fields)
             ignored += start.ignored

@@ -197,3 +197,16 @@ def test_the_fast_parser_reads_every_body_as_the_lenient_one_does(text: str, res
 
     fast = outcome(lambda body: parse_json_body(body, limit_bytes=LIMIT))
     assert fast == outcome(lambda body: parse_json(body, max_bytes=LIMIT))
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":0},'])
+@pytest.mark.parametrize("depth", [31, 32, 33, 2000])
+def test_a_body_may_be_nested_as_deeply_for_the_fast_parser_as_for_the_lenient_one(opening: bytes, depth: int) -> None:
+    levels = [opening for _ in range(depth - 1)]
+    closing = b"".join(b"}" if level.startswith(b"{") else b"]" for level in levels)
+    body = b"".join(levels) + b"[1]" + closing
+    if depth <= 32:
+        assert parse_json_body(body, limit_bytes=LIMIT) == parse_json(body, max_bytes=LIMIT)
+    else:
+        with pytest.raises(PayloadError, match="deeper than 32 levels"):
+            parse_json_body(body, limit_bytes=LIMIT)
