@@ -200,11 +200,11 @@ def start_pipeline(
         for receiver in receivers:
             receiver.start()
             undo.callback(receiver.close)
+        collectors = configuration.settings.collectors
+        sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
+        sampler.attach_sinks([output.sink for output in outputs])
+        sampler.open(configuration.interval_s)
         undo.pop_all()
-    collectors = configuration.settings.collectors
-    sampler = Sampler(make_collectors(collectors, root), collector_intervals_s(collectors), kept=kept)
-    sampler.attach_sinks([output.sink for output in outputs])
-    sampler.open(configuration.interval_s)
     return Pipeline(
         sampler,
         outputs,
@@ -267,10 +267,7 @@ class Agent:
                 candidate = self._load_new_configuration()
                 if candidate is not None:
                     self._close_control()
-                    kept = pipeline.sampler.release(unchanged_collectors(configuration, candidate))
-                    pipeline.close(CLOSE_DEADLINE_S)
-                    configuration = candidate
-                    pipeline = self._start_pipeline(configuration, kept)
+                    configuration, pipeline = self._replace_pipeline(pipeline, configuration, candidate)
                     self._start_control(configuration, pipeline)
                 self._notifier.ready()
         finally:
@@ -357,6 +354,21 @@ class Agent:
             ",".join(sink.name for sink in configuration.sinks),
         )
         return pipeline
+
+    def _replace_pipeline(
+        self, pipeline: Pipeline, old: AgentConfiguration, new: AgentConfiguration
+    ) -> Tuple[AgentConfiguration, Pipeline]:
+        """The configuration in effect and its pipeline: the old one again if the new one cannot be started.
+
+        Only a start shows whether a port is free or a certificate can be read.
+        """
+        kept = pipeline.sampler.release(unchanged_collectors(old, new))
+        pipeline.close(CLOSE_DEADLINE_S)
+        try:
+            return new, self._start_pipeline(new, kept)
+        except CockpitError as error:
+            logger.error("configuration cannot be started, the old one stays in effect: %s", error)  # noqa: TRY400 no traceback for a port in use
+        return old, self._start_pipeline(old, kept)
 
     def _run_loop(self, configuration: AgentConfiguration) -> bool:
         """Run the loop; whether it ended for a reload."""

@@ -17,10 +17,11 @@ _MAIN_KEYS = ("interval", "duration")
 
 
 class AssembledDocument(NamedTuple):
-    """The content of the files, and warnings for the operator."""
+    """The content of the files, warnings for the operator, and the files that hold components."""
 
     content: Dict[str, Any]
     warnings: List[str]
+    files: Dict[str, Path]
 
 
 def read_document(path: Path) -> AssembledDocument:
@@ -30,7 +31,7 @@ def read_document(path: Path) -> AssembledDocument:
 
 def assemble(content: Mapping[str, Any], path: Path) -> AssembledDocument:
     """The document with the component files it refers to; relative paths start at the folder of `path`."""
-    document = AssembledDocument({}, [])
+    document = AssembledDocument({}, [], {})
     for key, value in content.items():
         component = key.removesuffix("-file")
         if key in _MAIN_KEYS:
@@ -52,9 +53,11 @@ def _put_component(document: AssembledDocument, component: str, value: Any, key:
 
 
 def _read_component(document: AssembledDocument, path: Path, key: str, name: str) -> Dict[str, Any]:
+    component = key.removesuffix("-file")
     target = path.parent / name
     beside = path.parent / Path(name).name
     if not target.exists() and beside.exists():
         document.warnings.append(f"{path}: {key}: {target} does not exist; {beside} is used")
         target = beside
+    document.files[component] = target
     return read_json(target)

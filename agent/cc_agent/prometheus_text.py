@@ -5,12 +5,14 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 MAX_LINE_BYTES = 16_384
 MAX_LABELS = 64
+MAX_SAMPLES = 262_144
 
 _NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9_:]")
 _NOT_IN_LABEL = re.compile(r"[^a-zA-Z0-9_]")
@@ -57,13 +59,18 @@ def series_text(name: str, labels: Mapping[str, str]) -> str:
 
 
 def parse_page(page: bytes) -> Tuple[List[ScrapedSample], int]:
-    """The finite samples of a page, and the number of lines that cannot be read; those do not affect the others."""
+    """The finite samples of a page, and the number of lines that cannot be read; those do not affect the others.
+
+    Of more than 262,144 samples, the rest is left out and counted as one such line.
+    """
     samples: List[ScrapedSample] = []
     bad = 0
-    for raw in page.split(b"\n"):
-        line = raw.strip(b" \t\r")
+    for raw in io.BytesIO(page):
+        line = raw.strip(b" \t\r\n")
         if not line or line.startswith(b"#"):
             continue
+        if len(samples) >= MAX_SAMPLES:
+            return samples, bad + 1
         sample = _parse_line(line)
         if sample is None:
             bad += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from functools import partial
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
@@ -24,6 +25,7 @@ MAX_READING_S = 5.0
 
 FIRST_RETRY_INTERVALS = 1
 MAX_RETRY_S = 600.0
+_MAX_VALUE = sys.float_info.max
 
 
 class CollectorStatus(NamedTuple):
@@ -109,6 +111,7 @@ class CircuitBreaker:
         except Exception as error:  # noqa: BLE001 an error in one collector must not affect the others
             self._record_failure(error, tick.monotonic_s, tick.interval_s)
             return []
+        readings = _without_huge_integers(readings)
         if self._failures:
             logger.info("collector works again name=%s failures=%d", self.collector.name, self._failures)
             self._failures, self._problem, self._advice, self._absent = 0, "", "", False
@@ -159,6 +162,13 @@ class CircuitBreaker:
             self._cpu_s,
             self._readings,
         )
+
+
+def _without_huge_integers(readings: List[Reading]) -> List[Reading]:
+    """The readings but those that no float can hold, with which nothing can be computed: a file had too many digits."""
+    if any(type(value) is int and not -_MAX_VALUE <= value <= _MAX_VALUE for _, value in readings):
+        return [reading for reading in readings if -_MAX_VALUE <= reading[1] <= _MAX_VALUE]
+    return readings
 
 
 def _fails(status: CollectorStatus) -> bool:

@@ -175,7 +175,7 @@ def _first_folder(folders: str) -> Optional[Path]:
 def load_configuration(options: AgentOptions, environment: Mapping[str, str]) -> AgentConfiguration:
     """The configuration for the options of a command line. Raises SettingsError."""
     path = Path(options.config) if options.config else None
-    document = read_document(path) if path else AssembledDocument({}, [])
+    document = read_document(path) if path else AssembledDocument({}, [], {})
     source = str(path) if path else BUILT_IN
     built_in = _built_in_sections(document.content)
     loaded = load(
@@ -199,12 +199,14 @@ def load_configuration(options: AgentOptions, environment: Mapping[str, str]) ->
         base_directory=path.parent if path else None,
         environment=environment,
         overrides={"jwt": _read_token(options), "ca_file": options.ca_file},
+        file=document.files.get("sinks", path),
     )
     receivers = load_receivers(
         loaded.value.receivers,
         source=source,
         base_directory=path.parent if path else None,
         environment=environment,
+        file=document.files.get("receivers", path),
     )
     warnings = [*document.warnings, *loaded.warnings, *sinks.warnings, *receivers.warnings]
     router = loaded.value.router

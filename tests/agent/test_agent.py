@@ -239,6 +239,34 @@ def test_an_agent_samples_sends_reloads_and_stops(tmp_path: Path, receiver: Rece
     assert len(set(times)) == len(times)
 
 
+def test_a_configuration_that_can_be_read_but_not_started_leaves_the_old_one_in_effect(
+    tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "agent.json"
+    port = receiver.server_address[1]
+    document: dict[str, Any] = {
+        "main": {"interval": "1s", "cluster": "demo", "spool-directory": str(tmp_path / "spool")},
+        "sinks": {"s": {"type": "http", "url": f"http://127.0.0.1:{port}"}},
+        "collectors": {"loadavg": {}},
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    agent = Agent(AgentOptions(config=str(path), hostname="n01"), {})
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        _until(lambda: b"load_one" in receiver.lines)
+        document["receivers"] = {"r": {"type": "http", "address": "127.0.0.1", "port": port}}
+        path.write_text(json.dumps(document), encoding="utf-8")
+        agent.reload()
+        _until(lambda: "the old one stays in effect" in caplog.text)
+        seen = len(receiver.lines)
+        _until(lambda: len(receiver.lines) > seen)
+    finally:
+        agent.stop()
+        thread.join(20)
+    assert "cannot be started" in caplog.text
+
+
 def test_signals_are_not_touched_by_an_agent_in_a_thread() -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -397,6 +398,16 @@ def test_a_controller_that_leads_elsewhere_or_around_is_not_followed(controller:
     with pytest.raises(AgentError, match=f"more than {MAX_REQUESTS} requests"):
         read_redfish(KeptSink(), controller.endpoint)
     assert len(controller.requests) == MAX_REQUESTS
+
+
+def test_a_controller_that_takes_its_time_with_each_answer_does_not_hold_up_the_others(
+    controller: MadeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([0.0, *range(0, 3600, 9)])
+    monkeypatch.setattr("cc_agent.receivers.redfish.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    with pytest.raises(AgentError, match="n1: AgentError: it takes longer than 30 s"):
+        read_redfish(KeptSink(), controller.endpoint, interval="30s")
+    assert len(controller.requests) == 4
 
 
 def test_a_controller_that_is_away_costs_only_itself(controller: MadeController) -> None:

@@ -72,6 +72,12 @@ def test_a_program_that_prints_without_end_is_killed() -> None:
         _run("yes", max_bytes=100_000)
 
 
+def test_what_a_program_leaves_running_is_killed_although_the_program_succeeds(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    assert _run(f"sleep 600 >&- 2>&- & echo $! > {pid}; echo done") == b"done\n"
+    assert _ends(int(pid.read_text()))
+
+
 def test_errors_without_end_are_no_harm() -> None:
     with pytest.raises(CommandError, match="status 1") as caught:
         _run("head -c 3000000 /dev/zero >&2; exit 1")

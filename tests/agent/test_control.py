@@ -4,6 +4,7 @@ import os
 import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from cc_agent.cli import PROGRAM
 from cc_agent.control.client import ask_agent, socket_path
-from cc_agent.control.marks import MAX_SERIES_PER_JOB, JobMarks
+from cc_agent.control.marks import MAX_SERIES, MAX_SERIES_PER_JOB, JobMarks
 from cc_agent.control.requests import (
     MAX_PAUSE_S,
     MAX_REQUEST_BYTES,
@@ -27,7 +28,7 @@ from cc_agent.control.requests import (
     encode_request,
     parse_marks,
 )
-from cc_agent.control.server import ControlServer, is_allowed
+from cc_agent.control.server import ANSWER_TIMEOUT_S, ControlServer, is_allowed
 from cc_agent.control.status import collector_documents, format_age, format_status
 from cc_agent.errors import AgentError, ControlError
 from cc_agent.sampler import CollectorStatus
@@ -131,6 +132,18 @@ def test_a_job_cannot_fill_the_agent_with_names_and_is_forgotten_when_it_is_sile
     assert len(marks.take()) == 1
 
 
+def test_jobs_that_have_marks_keep_them_when_the_node_has_as_many_as_it_may() -> None:
+    marks = JobMarks()
+    for job in range(MAX_SERIES // MAX_SERIES_PER_JOB):
+        marks.put(str(job), {f"x{n}": 0.0 for n in range(MAX_SERIES_PER_JOB)})
+    with pytest.raises(ControlError, match="jobs of this node"):
+        marks.put("late", {"x": 0.0})
+    marks.put("0", {"x0": 7.0})
+    readings = marks.take()
+    assert len(readings) == MAX_SERIES
+    assert 7.0 in [value for _, value in readings]
+
+
 class Running:
     """A control server, and what it was asked."""
 
@@ -225,6 +238,31 @@ def test_callers_that_send_too_much_or_break_off_are_dropped(running: Running) -
                 answer = connection.recv(4096)
             assert json.loads(answer or b'{"code": "bad_request"}')["code"] == "bad_request"
     assert ask_agent(running.path, StatusRequest())
+
+
+def test_the_server_ends_at_once_though_the_loop_owes_an_answer(tmp_path: Path) -> None:
+    asked, answers = threading.Event(), []
+
+    def never(_call: Callable[[], None]) -> None:
+        asked.set()
+
+    server = ControlServer(tmp_path / "control.sock", lambda _request, _job: {}, never)
+    server.start()
+
+    def ask() -> None:
+        try:
+            ask_agent(tmp_path / "control.sock", StatusRequest())
+        except ControlError as error:
+            answers.append(error.code)
+
+    caller = threading.Thread(target=ask)
+    caller.start()
+    assert asked.wait(20)
+    began_s = time.monotonic()
+    server.close()
+    assert time.monotonic() - began_s < ANSWER_TIMEOUT_S / 2
+    caller.join()
+    assert answers == ["busy"]
 
 
 def test_the_socket_of_a_killed_agent_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:

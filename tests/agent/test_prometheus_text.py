@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cc_agent.prometheus_text import MAX_LABELS, MAX_LINE_BYTES, ScrapedSample, metric_name, parse_page, series_text
+from cc_agent.prometheus_text import (
+    MAX_LABELS,
+    MAX_LINE_BYTES,
+    MAX_SAMPLES,
+    ScrapedSample,
+    metric_name,
+    parse_page,
+    series_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +123,8 @@ def test_every_text_becomes_a_name_that_can_be_read(text: str) -> None:
 def test_no_page_breaks_the_reader(page: bytes) -> None:
     samples, bad = parse_page(page)
     assert len(samples) + bad <= page.count(b"\n") + 1
+
+
+def test_a_page_of_more_samples_than_can_be_kept_is_cut() -> None:
+    samples, bad = parse_page(b"a 1\n" * (MAX_SAMPLES + 5))
+    assert (len(samples), bad) == (MAX_SAMPLES, 1)

@@ -157,6 +157,19 @@ def test_no_bytes_break_the_intake(body: bytes) -> None:
     assert sum(batch.samples for batch in sink.batches) <= report.accepted
 
 
+def test_a_batch_of_very_many_lines_is_passed_on_in_parts_of_which_none_is_large() -> None:
+    sink = KeptSink()
+    body = b"bad\n" + b"a value=1 17\n" * 45_000 + b'a event="x" 17\n' * 45_000
+    report = intake_of((sink, {"metric", "event"})).accept_lines(body)
+    assert (report.accepted, report.rejected) == (90_000, 1)
+    assert sum(batch.samples for batch in sink.batches) == 90_000
+    assert max(batch.samples for batch in sink.batches) <= 20_000
+    sink.batches.clear()
+    series = RawSeries("a", {}, {})
+    intake_of((sink, {"metric"})).accept_samples([(series, 1.0, 17)] * 45_000)
+    assert [batch.samples for batch in sink.batches] == [20_000, 20_000, 5_000]
+
+
 def test_a_sink_that_fails_does_not_affect_the_others() -> None:
     class FullSink(KeptSink):
         def put(self, _batch: Batch, /) -> None:

@@ -126,6 +126,18 @@ def test_closing_survives_a_collector_that_does_not_close() -> None:
     assert other.closed == 1
 
 
+def test_integers_that_no_float_can_hold_cost_only_themselves() -> None:
+    class Huge(Scripted):
+        def read(self, tick: Tick, /) -> list[Reading]:
+            return [(SERIES, 10**400), *super().read(tick), (SERIES, -(10**400)), (SERIES, 2**64)]
+
+    sampler = Sampler([Huge()])
+    sampler.open(10.0)
+    readings = sampler.sample(1000, 10.0)
+    assert readings[-1] == (SERIES, 2**64)
+    assert max(abs(value) for _, value in readings) == 2**64
+
+
 class Blocking(Scripted):
     """A collector whose readings wait for the test."""
 

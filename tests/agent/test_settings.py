@@ -327,3 +327,25 @@ def test_a_token_given_twice_or_unreadable_is_rejected(tmp_path: Path) -> None:
         load_configuration(AgentOptions(url="http://x", token_file=str(tmp_path / "none")), {})
     with pytest.raises(SettingsError, match="is empty"):
         load_configuration(AgentOptions(url="http://x", token_file=_file(tmp_path, "\n", "token")), {})
+
+
+def test_secrets_of_sinks_and_receivers_in_files_that_all_can_read_give_warnings(tmp_path: Path) -> None:
+    sinks = {"central": {"type": "http", "url": "https://x", "jwt": "abc"}}
+    receivers = {"relay": {"type": "http", "address": "127.0.0.1", "token": "abc"}}
+    whole = Path(_file(tmp_path, {"sinks": sinks, "receivers": receivers}, "whole.json"))
+    parts = Path(_file(tmp_path, {"sinks": "sinks.json", "receivers-file": "receivers.json"}, "parts.json"))
+    _file(tmp_path, sinks, "sinks.json")
+    _file(tmp_path, receivers, "receivers.json")
+    keys = ["sinks.central: jwt", "receivers.relay: token"]
+    assert _open_secrets(whole) == _open_secrets(parts) == []
+    parts.chmod(0o644)
+    assert _open_secrets(parts) == []
+    for path in (whole, tmp_path / "sinks.json", tmp_path / "receivers.json"):
+        path.chmod(0o644)
+    assert [warning.split(": ", 1)[1].rpartition(": is secret")[0] for warning in _open_secrets(whole)] == keys
+    assert [warning.split(": ", 1)[1].rpartition(": is secret")[0] for warning in _open_secrets(parts)] == keys
+
+
+def _open_secrets(path: Path) -> "list[str]":
+    warnings = load_configuration(AgentOptions(config=str(path)), {}).warnings
+    return [warning for warning in warnings if "everybody on this machine" in warning]

@@ -97,7 +97,8 @@ def run_command(
     """The standard output of a program, which no shell sees.
 
     `send` is its standard input, 4096 bytes at most; `statuses` are the exit statuses of success, None for any. Raises
-    CommandError if it fails, is not done in time or prints more than `max_bytes`; its process group is killed then.
+    CommandError if it fails, is not done in time or prints more than `max_bytes`. Whatever it leaves of its process
+    group is killed.
     """
     command = ["sudo", "-n", *words] if sudo else list(words)
     if len(send) > _MAX_INPUT_BYTES:
@@ -118,10 +119,10 @@ def run_command(
         with process:
             try:
                 output, reason = _exchange(process, send, deadline_s, max_bytes)
-                status = process.wait(max(deadline_s - time.monotonic(), 0.1))
-            except BaseException:
+                _wait_for_end(process, deadline_s)
+            finally:
                 _kill_group(process)
-                raise
+            status = process.wait()
     except subprocess.TimeoutExpired:
         raise CommandError(f"{command[0]} takes longer than {timeout_s:g} s") from None
     if statuses is not None and status not in statuses:
@@ -159,6 +160,17 @@ def _exchange(process: subprocess.Popen[bytes], send: bytes, deadline_s: float, 
                 elif sum(map(len, chunks[key.fd])) < _MAX_REASON_BYTES:
                     chunks[key.fd].append(chunk[:_MAX_REASON_BYTES])
     return b"".join(chunks[process.stdout.fileno()]), b"".join(chunks[process.stderr.fileno()])
+
+
+def _wait_for_end(process: subprocess.Popen[bytes], deadline_s: float) -> None:
+    """Wait until the program has ended, but leave it a zombie: so its process group is its own until it is killed."""
+    pause_s = 0.001
+    with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored: there are no zombies
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() >= deadline_s:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.05)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

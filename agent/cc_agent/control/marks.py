@@ -26,8 +26,11 @@ class JobMarks:
     def put(self, job: str, values: Mapping[str, float]) -> None:
         """Record marks of a job. Raises ControlError if it has too many different names."""
         names = {name for other, name in self._series if other == job} | values.keys()
-        if len(names) > MAX_SERIES_PER_JOB or len(self._series) + len(values) > MAX_SERIES:
+        if len(names) > MAX_SERIES_PER_JOB:
             raise ControlError("too_many_marks", f"a job has {MAX_SERIES_PER_JOB} different marks at most")
+        added = sum((job, name) not in self._series for name in values)
+        if added and len(self._series) + added > MAX_SERIES:
+            raise ControlError("too_many_marks", f"the jobs of this node have {MAX_SERIES} different marks at most")
         for name, value in values.items():
             key = (job, name)
             if key not in self._series:

@@ -69,6 +69,8 @@ class ControlServer:
         self._socket: Optional[socket.socket] = None
         self._wake_read, self._wake_write = -1, -1
         self._thread: Optional[threading.Thread] = None
+        self._results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._closing = False
 
     def start(self) -> None:
         """Listen. Raises AgentError if the socket cannot be made."""
@@ -92,6 +94,8 @@ class ControlServer:
         """Stop answering and remove the socket."""
         if self._thread is None or self._socket is None:
             return
+        self._closing = True
+        self._results.put(_busy())  # the loop, whose thread this is, answers no more
         os.write(self._wake_write, b"\0")
         self._thread.join(REQUEST_TIMEOUT_S * 2 + ANSWER_TIMEOUT_S)
         self._thread = None
@@ -135,15 +139,22 @@ class ControlServer:
             if not job:
                 raise ControlError("not_in_a_job", "the caller is in no job of Slurm on this node")
         results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._results = results
+        if self._closing:
+            raise _busy()
         self._call(lambda: results.put(_result_or_error(self._answer, request, job)))
         try:
             result = results.get(timeout=ANSWER_TIMEOUT_S)
         except queue.Empty:
-            raise ControlError("busy", "the agent is in the middle of a tick; try again") from None
+            raise _busy() from None
         if isinstance(result, ControlError):
             raise result
         answer: Dict[str, Any] = result
         return answer
+
+
+def _busy() -> ControlError:
+    return ControlError("busy", "the agent is in the middle of a tick or of a reload; try again")
 
 
 def is_allowed(request: ControlRequest, uid: int, *, own_uid: int) -> bool:

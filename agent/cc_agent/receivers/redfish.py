@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 MAX_REQUESTS = 400
 """Maximum number of requests to one controller at a reading."""
 
-_DOCUMENT_LIMIT_BYTES = 4 << 20
+_DOCUMENT_LIMIT_BYTES = 1 << 20
 _MAX_MEMBERS = 256
 _ROOT = "/redfish/v1"
 _OK = 200
@@ -144,7 +144,8 @@ class RedfishReceiver:
 
     def _read_host(self, host: BmcHost, parts: Tuple[str, ...], excluded: set[str]) -> str:
         """Read one controller and pass on what it says; the reason if that fails."""
-        session = _Session(self._client, host)
+        reading_s = max(self._settings.interval_s, self._settings.http_timeout_s)
+        session = _Session(self._client, host, reading_s)
         samples: List[ReceivedSample] = []
         problem = ""
         try:
@@ -159,12 +160,14 @@ class RedfishReceiver:
 
 
 class _Session:
-    """The requests to one controller at a reading."""
+    """The requests to one controller at a reading, which begin within `reading_s` seconds: the others do not wait."""
 
-    def __init__(self, client: Any, host: BmcHost) -> None:
+    def __init__(self, client: Any, host: BmcHost, reading_s: float) -> None:
         self._client = client
         self._host = host
         self._left = MAX_REQUESTS
+        self._reading_s = reading_s
+        self._until_s = time.monotonic() + reading_s
 
     def readings(self, parts: Tuple[str, ...]) -> Iterator[RedfishReading]:
         """What the controller says about these parts. Raises AgentError or an error of httpx."""
@@ -205,6 +208,8 @@ class _Session:
         self._left -= 1
         if self._left < 0:
             raise AgentError(f"it takes more than {MAX_REQUESTS} requests")
+        if time.monotonic() >= self._until_s:
+            raise AgentError(f"it takes longer than {self._reading_s:g} s")
         url = self._host.endpoint.rstrip("/") + path
         auth = (self._host.username, self._host.password) if self._host.username else None
         received = bytearray()

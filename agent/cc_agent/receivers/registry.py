@@ -58,9 +58,17 @@ class LoadedReceivers(NamedTuple):
 
 
 def load_receivers(
-    document: Mapping[str, Any], *, source: str, base_directory: Optional[Path], environment: Mapping[str, str]
+    document: Mapping[str, Any],
+    *,
+    source: str,
+    base_directory: Optional[Path],
+    environment: Mapping[str, str],
+    file: Optional[Path] = None,
 ) -> LoadedReceivers:
-    """The receivers of a `receivers` object; unsupported types are left out with a warning. Raises SettingsError."""
+    """The receivers of a `receivers` object, which is in `file`; unsupported types are left out with a warning.
+
+    Raises SettingsError.
+    """
     loaded = LoadedReceivers([], [])
     for name, options in document.items():
         where = f"{source}: receivers.{name}"
@@ -80,6 +88,7 @@ def load_receivers(
             base_directory=base_directory,
             environment=environment,
             legacy=_LEGACY,
+            file=file,
         )
         receiver.value.make_processor(name)  # rules are checked before anything starts
         loaded.receivers.append(ReceiverDescription(name, receiver.value))

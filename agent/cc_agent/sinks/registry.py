@@ -71,10 +71,12 @@ def load_sinks(
     base_directory: Optional[Path],
     environment: Mapping[str, str],
     overrides: Mapping[str, Optional[str]] = MappingProxyType({}),
+    file: Optional[Path] = None,
 ) -> LoadedSinks:
     """The sinks of a `sinks` object; unsupported types are left out with a warning.
 
-    `overrides` are options of the command line for all http sinks; None means not given. Raises SettingsError.
+    `overrides` are options of the command line for all http sinks; None means not given. `file` holds the object.
+    Raises SettingsError.
     """
     loaded = LoadedSinks([], [])
     for name, options in document.items():
@@ -97,6 +99,7 @@ def load_sinks(
             environment=environment,
             overrides=overrides if kind == "http" else {},
             legacy=_LEGACY,
+            file=file,
         )
         for message_class in loaded_sink.value.message_classes:
             if message_class not in MESSAGE_CLASSES:

@@ -86,16 +86,18 @@ def load(
     legacy: Mapping[str, str] = _NOTHING,
     other_sources: Mapping[str, str] = _NOTHING,
     env_sources: Mapping[str, str] = _NOTHING,
+    file: Optional[Path] = None,
 ) -> LoadedSettings[T]:
     """The settings of a class from a document; `source` names the document in messages and origins.
 
+    `file` is the file that holds the document, for the question who can read its secrets; without it that is `source`.
     `overrides` maps dotted keys to values or strings of the command line; None means not given. An empty environment
     variable counts as not set. `legacy` maps dotted keys of older systems (with * and ?) to advice: a document that has
     one gets a warning. `other_sources` maps sections to their source where that is not `source`, `env_sources` the
     variables that come from a file. Raises SettingsError with the dotted key for any other unknown key, a wrong type or
     a value out of range.
     """
-    origins = _Origins(source, other_sources, env_sources)
+    origins = _Origins(source, other_sources, env_sources, file)
     reader = _SettingsReader(origins, base_directory, environment, dict(overrides), legacy)
     value = reader.section(cls, document, "", in_list=False)
     reader.reject_unused_overrides(cls)
@@ -109,6 +111,7 @@ class _Origins:
     source: str
     other_sources: Mapping[str, str]
     env_sources: Mapping[str, str]
+    path: Optional[Path]
 
     def file(self, dotted: str) -> str:
         """The file that a setting comes from."""
@@ -246,7 +249,7 @@ class _SettingsReader:
 
     def _warn_if_world_readable(self, dotted: str) -> None:
         with contextlib.suppress(OSError, ValueError):
-            if Path(self.origin.file(dotted)).stat().st_mode & stat.S_IROTH:
+            if (self.origin.path or Path(self.origin.file(dotted))).stat().st_mode & stat.S_IROTH:
                 self.warnings.append(
                     f"{self.origin.file(dotted)}: {dotted}: is secret, but everybody on this machine can read it"
                 )
