@@ -1,4 +1,5 @@
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,12 @@ def test_a_file_without_end_is_not_read(tmp_path: Path, write: Write, caplog: py
     with caplog.at_level(logging.WARNING):
         assert _readings(tmp_path, files=("big",)) == {}
     assert "larger than 1048576 bytes" in caplog.text
+
+
+def test_a_pipe_that_nobody_writes_to_does_not_hold_up_the_files(tmp_path: Path, write: Write) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write("b", "x value=2\n")
+    assert _readings(tmp_path, files=("pipe", "b")) == {("x", "node"): 2.0}
 
 
 def test_no_shell_reads_a_command(tmp_path: Path, write: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import time
 from dataclasses import dataclass
@@ -117,8 +118,9 @@ class CustomcmdCollector:
 
     def _load(self, text: str) -> bytes:
         path = self._root / text.lstrip("/")
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer is empty
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(_MAX_BYTES + 1) or b""
         if len(content) > _MAX_BYTES:
             raise ValueError(f"{path} is larger than {_MAX_BYTES} bytes")
         return content
