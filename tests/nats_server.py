@@ -1,5 +1,7 @@
 """A NATS server of a test's own, on loopback."""
 
+from __future__ import annotations
+
 import importlib
 import shutil
 import socket

@@ -1,5 +1,7 @@
 """A processor with counters, as files below a made root and as the kernel's answers to perf_event_open(2)."""
 
+from __future__ import annotations
+
 import errno
 import os
 import struct

@@ -5,6 +5,8 @@ perf/test_collector.py), reload (test_agent.py), GPUs that are lost or made anew
 (tests/faults/test_kill_agent.py), cost on 128 hardware threads (benchmarks/agent_node.py).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import errno
 import gc
@@ -229,7 +231,7 @@ def test_every_line_is_one_that_a_store_takes(made: Callable[..., MadeAgent], bu
     points, errors = decode(b"\n".join(lines), received_s=0)
     assert not errors
     assert len(points) == len(lines) > 40
-    for point, line in zip(points, lines, strict=True):
+    for point, line in zip(points, lines):  # noqa: B905 Python 3.9 has no strict
         assert re.fullmatch(rb"[^ ]+ value=-?[0-9][0-9.e+-]* [0-9]{10}", line), line
         assert ("type-id" in point.tags) == (point.tags["type"] != "node"), line
         assert all(point.tags.values()), line
@@ -376,7 +378,7 @@ class Liar:
         values: list[Any] = [float("nan"), float("inf"), -float("inf"), 10**400]
         series = [RawSeries(f"lie_{index}", tags, {}) for index, _ in enumerate(values)]
         return [
-            *zip(series, values, strict=True),
+            *zip(series, values),  # noqa: B905 Python 3.9 has no strict
             (RawSeries("two\nlines", tags, {}), 1.0),
             (RawSeries("", tags, {}), 1.0),
         ]

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import gc
 import json
 import logging
@@ -33,7 +35,7 @@ def thaw() -> Iterator[None]:
 
 
 class KeptSink:
-    def __init__(self, error: "OSError | None" = None) -> None:
+    def __init__(self, error: OSError | None = None) -> None:
         self.name = "kept"
         self.batches: list[Batch] = []
         self.closed: list[float] = []
@@ -120,7 +122,7 @@ def test_garbage_is_collected_between_ticks_only() -> None:
     assert gc.isenabled()
 
 
-def _configuration(folder: Path, document: "dict[str, Any]") -> Any:
+def _configuration(folder: Path, document: dict[str, Any]) -> Any:
     path = folder / "agent.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     return load_configuration(AgentOptions(config=str(path), hostname="n01"), {})

@@ -1,5 +1,7 @@
 """Metrics computed from others at each tick."""
 
+from __future__ import annotations
+
 import json
 import math
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Receivers that ask management controllers: a made program for IPMI, a made controller for Redfish."""
 
+from __future__ import annotations
+
 import base64
 import http.server
 import json

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +33,7 @@ def _read(
             series.metric + series.tags.get("stype-id", "") + series.tags.get("type-id", "") for series, _ in readings
         ]
         assert len(set(names)) == len(names)
-        sent.append(dict(zip(names, (value for _, value in readings), strict=True)))
+        sent.append(dict(zip(names, (value for _, value in readings))))  # noqa: B905 Python 3.9 has no strict
     return sent
 
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import threading
 import time
@@ -20,8 +22,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     status = 200
     date = ""
-    answer: "dict[str, Any] | None" = None
-    bodies: "list[bytes]"
+    answer: dict[str, Any] | None = None
+    bodies: list[bytes]
 
 
 @pytest.fixture
@@ -51,13 +53,13 @@ def server() -> Iterator[Server]:
     running.server_close()
 
 
-def _all_findings(server: "Server | None" = None, **options: Any) -> "list[CheckResult]":
+def _all_findings(server: Server | None = None, **options: Any) -> list[CheckResult]:
     if server is not None:
         options["url"] = f"http://127.0.0.1:{server.server_address[1]}"
     return run_checks(load_configuration(AgentOptions(**options), {}), {}, processor="Some CPU")
 
 
-def _findings(server: "Server | None" = None, **options: Any) -> "dict[str, CheckResult]":
+def _findings(server: Server | None = None, **options: Any) -> dict[str, CheckResult]:
     return {finding.subject: finding for finding in reversed(_all_findings(server, **options))}
 
 
@@ -143,7 +145,7 @@ def test_a_cluster_that_nobody_named_is_said_to_be_the_name_of_the_node() -> Non
         (500, "abc", "responds HTTP 500"),
     ],
 )
-def test_responses_are_explained(server: Server, status: int, token: "str | None", part: str) -> None:
+def test_responses_are_explained(server: Server, status: int, token: str | None, part: str) -> None:
     server.status = status
     finding = _findings(server, token=token)["sink url"]
     assert finding.failed

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import contextlib
 
 import pytest
@@ -9,7 +11,7 @@ from cc_agent.expression import compile_condition
 from cc_agent.rule_input import NeedsSampleError, RuleInput
 
 
-def _message(value: "float | None" = None, time_s: "int | None" = None) -> RuleInput:
+def _message(value: float | None = None, time_s: int | None = None) -> RuleInput:
     tags = {"type": "hwthread", "type-id": "12", "hostname": "n01", "cluster": "demo", "stype": "", "odd-one": "x"}
     return RuleInput("cpu_user", tags, {"unit": "%", "source": "CpustatCollector"}, value, time_s)
 

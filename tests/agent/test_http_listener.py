@@ -156,7 +156,7 @@ def is_closed_after(connection: socket.socket, byte: bytes) -> bool:
     try:
         connection.sendall(byte)
         return connection.recv(10) == b""
-    except TimeoutError:
+    except socket.timeout:  # noqa: UP041 another error in Python 3.9
         return False
     except ConnectionError:
         return True

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import os
 import signal
 import time
@@ -53,7 +55,7 @@ class FakeWork:
         return [time_s for name, time_s in self.events if name == "sample"]
 
 
-def _loop(clock: FakeClock, work: FakeWork, *, until: int, notifier: "Notifier | None" = None) -> Loop:
+def _loop(clock: FakeClock, work: FakeWork, *, until: int, notifier: Notifier | None = None) -> Loop:
     loop = Loop(work, interval_s=10, hostname="n01", clock=clock, notifier=notifier)
     work.loop, work.last_tick = loop, until
     return loop

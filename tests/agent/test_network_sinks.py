@@ -1,5 +1,7 @@
 """Sinks for other databases: a real VictoriaMetrics where there is one, else what the makers promise."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import shutil
@@ -36,9 +38,9 @@ def load_one(**options: Any) -> SinkDescription:
 INFLUX = {"database": "metrics", "organization": "hpc", "password": "s3cr3t", "port": "8086"}
 
 
-def influx_settings(**options: Any) -> "InfluxSettings | InfluxAsyncSettings":
+def influx_settings(**options: Any) -> InfluxSettings | InfluxAsyncSettings:
     settings = load_one(**{"type": "influxdb", **INFLUX, **options}).settings
-    assert isinstance(settings, InfluxSettings | InfluxAsyncSettings)
+    assert isinstance(settings, (InfluxSettings, InfluxAsyncSettings))
     return settings
 
 
@@ -241,7 +243,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def exported(address: str, match: str) -> "dict[str, list[Any]]":
+def exported(address: str, match: str) -> dict[str, list[Any]]:
     """Host -> times in milliseconds and values that the database has."""
     query = urllib.parse.urlencode({"match[]": match})
     found = {}

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import threading
 from collections.abc import Iterator
@@ -63,7 +65,7 @@ def test_a_report_is_due_once_collectors_have_settled_after_changes_and_once_a_d
 class Backend(ThreadingHTTPServer):
     daemon_threads = True
     status = 200
-    got: "list[tuple[str, str, Any]]"
+    got: list[tuple[str, str, Any]]
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def backend() -> Iterator[Backend]:
     server.server_close()
 
 
-def _reported(backend: Backend, at_s: "list[float]", describe: Any) -> NodeReporter:
+def _reported(backend: Backend, at_s: list[float], describe: Any) -> NodeReporter:
     settings = HttpSettings(type="http", url=f"http://127.0.0.1:{backend.server_address[1]}", jwt="abc")
     return NodeReporter([("s", settings)], cluster="demo", hostname="n01", describe=describe, monotonic=lambda: at_s[0])
 

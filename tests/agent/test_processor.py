@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from cc_agent.processor import FIELD_RULES, STAGES, Processor, ProcessorSettings, TagRule
@@ -5,7 +7,7 @@ from cc_agent.rule_input import RuleInput
 from cc_common.errors import SettingsError
 
 
-def _processed(settings: ProcessorSettings, **changes: object) -> "RuleInput | None":
+def _processed(settings: ProcessorSettings, **changes: object) -> RuleInput | None:
     values: dict[str, object] = {
         "name": "mem_used",
         "tags": {"type": "node", "hostname": "n01"},

@@ -1,5 +1,7 @@
 """Receivers: what others send reaches the sinks with its own time and tags, each class of messages by itself."""
 
+from __future__ import annotations
+
 import http.client
 import json
 import time
@@ -57,7 +59,7 @@ class KeptSink:
         return b"".join(batch.lines for batch in self.batches)
 
 
-def intake_of(*sinks: tuple[KeptSink, set[str]], rules: "ProcessorSettings | None" = None) -> Intake:
+def intake_of(*sinks: tuple[KeptSink, set[str]], rules: ProcessorSettings | None = None) -> Intake:
     router = Router([Processor(rules)] if rules else [], {"hostname": "relay", "cluster": "c"})
     outputs = [IntakeOutput(router, sink, frozenset(classes)) for sink, classes in sinks]
     return Intake("r", outputs, clock=lambda: float(NOW_S))

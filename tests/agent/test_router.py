@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import logging
 
 import pytest
@@ -11,7 +13,7 @@ NODE = RawSeries("load_one", {"type": "node"}, {"unit": "load"})
 THREAD = RawSeries("cpu_user", {"type": "hwthread", "type-id": "3"}, {"unit": "%"})
 
 
-def _router(settings: "RouterSettings | None" = None) -> Router:
+def _router(settings: RouterSettings | None = None) -> Router:
     return build_router(settings or RouterSettings(), hostname="n01", cluster="demo")
 
 

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import contextlib
 import json
 import random
@@ -29,7 +31,7 @@ class Backend:
         self.code = ""
         self.headers: Dict[str, str] = JSON
 
-    def sender(self, kind: str) -> "Sender":
+    def sender(self, kind: str) -> Sender:
         return Sender(self, kind)
 
 

@@ -1,5 +1,7 @@
 """The collector over time: sharing, hot-plug, giving the counters away and taking them back."""
 
+from __future__ import annotations
+
 import os
 import re
 import resource

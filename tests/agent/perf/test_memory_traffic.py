@@ -1,5 +1,7 @@
 """Traffic of memory controllers: the event numbers of each platform, and bytes per socket computed by hand."""
 
+from __future__ import annotations
+
 import errno
 from collections.abc import Callable
 from pathlib import Path

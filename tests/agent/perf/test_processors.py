@@ -1,5 +1,7 @@
 """The tables of processors: which numbers the kernel is asked for, and metrics computed by hand from their counts."""
 
+from __future__ import annotations
+
 import errno
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,5 +1,7 @@
 """perf_event_open on this machine, with events that every kernel has: nothing here is made up."""
 
+from __future__ import annotations
+
 import errno
 import mmap
 import os

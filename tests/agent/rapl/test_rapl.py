@@ -1,5 +1,7 @@
 """Power from made counters, with answers computed by hand."""
 
+from __future__ import annotations
+
 import errno
 import sys
 import time
