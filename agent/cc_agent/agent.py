@@ -305,7 +305,9 @@ class Agent:
         try:
             control.start()
         except AgentError as error:  # samples matter more than being asked
-            logger.warning("nobody can ask this agent: %s", error)
+            logger.warning(
+                "nobody can ask this agent: %s; main.control-directory must name a folder that it may write", error
+            )
         else:
             self._control = control
 

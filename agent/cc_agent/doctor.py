@@ -91,10 +91,7 @@ def _check_sink(
     if outcome.kind in (OutcomeKind.DELIVERED, OutcomeKind.DELIVERED_PARTLY):
         yield CheckResult(subject, f"{sender.peer} can be reached, {_token_text(sink.settings)}")
         yield from (CheckResult(subject, f"line rejected: {error}", FAILS) for error in outcome.errors)
-        yield from (
-            CheckResult(subject, f"{text}; do: name cluster and host as the server's cluster.json does", FAILS)
-            for text in outcome.unwanted
-        )
+        yield from (CheckResult(subject, f"{text}; do: {_unwanted_advice(text)}", FAILS) for text in outcome.unwanted)
     elif outcome.kind is OutcomeKind.UNAUTHORISED:
         advice = _token_advice(sink.settings, outcome.code, configuration.cluster)
         yield CheckResult(subject, f"{sender.peer} can be reached, token rejected ({outcome.message}); {advice}", FAILS)
@@ -125,11 +122,20 @@ def _check_other_sink(sink: SinkDescription, configuration: AgentConfiguration, 
     return CheckResult(subject, f"type {kind}: {sender.peer}: {outcome.message or outcome.kind.value}", FAILS)
 
 
+def _unwanted_advice(text: str) -> str:
+    """What to do about lines that the server does not want; `text` is its sentence about them."""
+    if "unknown metric" in text:
+        return "add the metric to the server's cluster.json, or leave it out (include_metrics, exclude_metrics)"
+    return "name cluster and host as the server's cluster.json does"
+
+
 def _token_advice(settings: HttpSettings, code: str, cluster: str) -> str:
     if not settings.jwt:
         return "do: give a token with --token-file"
     if code == ErrorCode.CLUSTER_NOT_ALLOWED:
         return f"do: give --cluster as the token has it, or ask for a token for {cluster!r}"
+    if code == ErrorCode.SCOPE_MISSING:
+        return "do: ask for a token that may send samples (`cc-backend token create NAME --scope write`)"
     return "do: ask for a new token"
 
 

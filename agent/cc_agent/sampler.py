@@ -136,9 +136,8 @@ class CircuitBreaker:
         self._retry_s = now_s + pause_s
         first = logging.INFO if self._absent else logging.WARNING
         level = first if self._failures == 1 else logging.DEBUG
-        logger.log(
-            level, "collector failing name=%s retry_s=%.0f problem=%s", self.collector.name, pause_s, self._problem
-        )
+        what = "nothing to read for collector" if self._absent else "collector failing"
+        logger.log(level, "%s name=%s retry_s=%.0f problem=%s", what, self.collector.name, pause_s, self._problem)
         logger.debug("cause name=%s", self.collector.name, exc_info=error)
 
     def close(self) -> None:

@@ -109,6 +109,12 @@ def test_other_words_are_no_marks(word: str) -> None:
         parse_marks([word])
 
 
+@pytest.mark.parametrize("word", ["step", "step=", "step=fast"])
+def test_a_word_that_is_no_mark_is_answered_with_the_form_of_one(word: str) -> None:
+    with pytest.raises(ControlError, match="is not NAME=NUMBER, as in step=120"):
+        parse_marks([word])
+
+
 def test_the_last_mark_of_an_interval_is_a_sample_of_the_job() -> None:
     marks = JobMarks()
     marks.put("4711", {"loss": 0.5, "step": 1})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -129,6 +130,39 @@ def test_lines_that_the_server_does_not_want_are_bad(server: Server) -> None:
         "19 lines are discarded: unknown cluster 'oron' (did you mean 'orion'?)",
         "3 lines are kept, but no page shows them: unknown host 'n7'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"), [("unknown_metric", "add the metric"), ("unknown_host", "name cluster and host")]
+)
+def test_the_advice_about_unwanted_lines_fits_what_is_unknown(server: Server, reason: str, advice: str) -> None:
+    server.answer = {"accepted": 0, "dropped": {reason: {"lines": 1, "names": [{"name": "mem_total"}]}}}
+    (found,) = (found for found in _all_findings(server) if found.subject == "sink url" and found.failed)
+    assert found.text.partition("; do: ")[2].startswith(advice)
+
+
+def test_a_token_that_may_not_send_samples_is_told_apart_from_a_bad_one(server: Server) -> None:
+    server.status, server.answer = 403, {"error": "the token of 'x' lacks the scope 'write'", "code": "scope_missing"}
+    assert "do: ask for a token that may send samples" in _findings(server, token="abc")["sink url"].text
+
+
+def _sink_findings(folder: Path, **sink: Any) -> "list[CheckResult]":
+    document = {"collectors": {"loadavg": {}}, "sinks": {"other": {"host": "127.0.0.1", **sink}}}
+    (folder / "agent.json").write_text(json.dumps(document), encoding="utf-8")
+    options = AgentOptions(config=str(folder / "agent.json"))
+    return [found for found in run_checks(load_configuration(options, {}), {}) if found.subject == "sink other"]
+
+
+INFLUX = {"type": "influxdb", "database": "b", "organization": "o", "password": "x"}
+NATS = {"type": "nats", "subject": "hpc"}
+
+
+@pytest.mark.parametrize("sink", [INFLUX, NATS], ids=lambda sink: str(sink["type"]))
+def test_a_sink_at_whose_address_nobody_listens_is_bad(sink: "dict[str, Any]", tmp_path: Path) -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        (found,) = _sink_findings(tmp_path, **sink, port=taken.getsockname()[1])
+    assert found.failed
 
 
 def test_a_cluster_that_nobody_named_is_said_to_be_the_name_of_the_node() -> None:

@@ -39,7 +39,8 @@ def ask_agent(path: Path, request: ControlRequest) -> Dict[str, Any]:
         reason = error.strerror or str(error)
         raise ControlError(
             "no_agent",
-            f"no agent answers at {path} ({reason}); is cc-agent running on this node? --socket names another",
+            f"no agent answers at {path} ({reason}); is cc-agent running on this node? "
+            "--socket names another socket; an agent that is no service has one if main.control-directory is set",
         ) from error
     try:
         answer = json.loads(content)

@@ -98,11 +98,12 @@ def parse_marks(words: Iterable[str]) -> Dict[str, float]:
     """The numbers of marks by name, from words such as `step=120`. Raises ControlError."""
     values: Dict[str, Any] = {}
     for word in words:
-        name, equals, number = word.partition("=")
+        name, _, number = word.partition("=")
         try:
-            values[name] = float(number) if equals else None
-        except ValueError:
-            values[name] = None
+            values[name] = float(number)
+        except ValueError as error:
+            text = f"{word[:60]!r} is not NAME=NUMBER, as in step=120"
+            raise ControlError("bad_request", text) from error
     return check_marks(values)
 
 
