@@ -50,7 +50,7 @@ def remove_tags() -> Response:
 def _read_tags() -> list[Tag]:
     document: Any = read_json_body(request, limit_bytes=current_services().settings.main.max_json_bytes)
     if not isinstance(document, list):
-        text = 'the body must be an array of tags such as {"type": "app", "name": "wave", "scope": "global"}'
+        text = 'the body must be an array of tags such as [{"type": "app", "name": "wave", "scope": "global"}]'
         raise InvalidInput(text, code=ErrorCode.INVALID_BODY)
     readers = [ObjectReader(item, f"[{index}]") for index, item in enumerate(document)]
     return [Tag(reader.name("type"), reader.name("name"), reader.name("scope")) for reader in readers]

@@ -260,7 +260,8 @@ def _check_grant(user: User, roles: frozenset[str], scopes: Collection[str] | No
         raise InvalidInput(f"there is no scope '{min(unknown)}'; scopes are {', '.join(TokenScope)}")
     allowed = grantable_scopes(roles)
     if not scopes or not set(scopes) <= allowed:
-        raise InvalidInput(f"a token of '{user.name}' may have these scopes: {', '.join(sorted(allowed)) or 'none'}")
+        held = f"'{user.name}' with the roles {', '.join(sorted(roles))}"
+        raise InvalidInput(f"a token of {held} may have these scopes: {', '.join(sorted(allowed)) or 'none'}")
 
 
 def _claims(record: TokenRecord) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def apply_tags(
         result = tagger.tag_matching(wanted, now_s=now_s, types=type_ or tuple(TagType), progress=_Progress().show)
     typer.echo(f"jobs={result.examined} changed={result.changed} failed={result.failed}")
     if result.failed:
-        raise BackendError("the archive of some jobs cannot be read; the log names them")
+        raise BackendError(f"the archive of {result.failed} jobs cannot be read; the log names the first of them")
 
 
 class _Progress:

@@ -112,5 +112,8 @@ def _print_generations(settings: BackendSettings, clusters: ClusterRegistry, nam
         found = ClusterGenerations(database).entries(name)
     if not found and name not in clusters:
         raise InvalidInput(f"no generation of a cluster '{name}' is known{nearest_name_hint(name, clusters.names())}")
+    if not found:
+        typer.echo("none yet: a server records the first generation when it starts with the cluster", err=True)
+        return
     rows = [(str(entry.id), format_local_time(entry.first_seen_s, "-"), str(entry.jobs)) for entry in found]
     print_table(("GENERATION", "FIRST SEEN", "JOBS STARTED WITH IT"), rows)

@@ -16,7 +16,7 @@ from cc_backend.auth.token_keys import TokenKeys
 from cc_backend.auth.tokens import Tokens
 from cc_backend.db.database import Database
 from cc_backend.db.opening import database_path, open_database
-from cc_backend.errors import BackendError, InvalidInput, Unavailable
+from cc_backend.errors import ArchiveUnavailable, BackendError, InvalidInput, Unavailable
 from cc_backend.migrations import migrate
 from cc_backend.settings import BackendSettings, load_settings
 from cc_backend.startup.data_locks import require_matching_wal
@@ -65,6 +65,8 @@ def opened_database(settings: BackendSettings) -> Iterator[Database]:
     try:
         migrate(database)
         yield database
+    except ArchiveUnavailable:
+        raise
     except Unavailable as error:
         raise BackendError(f"{database.address}: {error}{_describe_cause(error)}") from error
     finally:

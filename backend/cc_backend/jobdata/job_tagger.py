@@ -25,6 +25,9 @@ from cc_backend.taggers.detectors import APPLICATION_TAGS, CLASS_TAGS, Detectors
 from cc_backend.taggers.tagger_folder import TaggerFolder
 
 TAG_TYPES = (APPLICATION_TAGS, CLASS_TAGS)
+MAX_FAILURES_LOGGED = 100
+"""Number of jobs that are named in the log when they cannot be classified; all are counted."""
+
 _BATCH = 200
 
 logger = logging.getLogger(__name__)
@@ -136,8 +139,9 @@ class JobTagger:
             try:
                 archived = self._archive.load_meta(JobKey(job.cluster, job.job_id, job.start_time))
             except BackendError as error:
-                logger.warning("job not classified job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
                 result.failed += 1
+                if result.failed <= MAX_FAILURES_LOGGED:
+                    logger.warning("job not classified job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
             else:
                 job.statistics = archived.statistics
                 has_changed = self.classify(job) or has_changed

@@ -47,6 +47,7 @@ class Judge:
         self._store = store
         self._archive = archive
         self._clusters = clusters
+        self._logged_reason = ""
 
     def find_sub_cluster(self, job: Job) -> SubCluster:
         """The subcluster by whose thresholds a job is judged; one without metrics if its configuration is unknown."""
@@ -116,7 +117,9 @@ class Judge:
                 data = self._metricdata.read_samples(job, list(metrics), scopes, now_s=now_s, limits=VIEW_LIMITS).data
             return self.judge_data(job, data, now_s=now_s)
         except BackendError as error:
-            logger.warning("job not judged job=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
+            if str(error) != self._logged_reason:  # a missing folder of the archive concerns many jobs in a row
+                self._logged_reason = str(error)
+                logger.warning("jobs not judged first=%d cluster=%s reason=%s", job.job_id, job.cluster, error)
         except Exception:  # a bug that one job triggers must not hold up all others
             logger.exception("judging met a defect job=%d cluster=%s", job.job_id, job.cluster)
         return Judgement(None, judged_s=now_s, rules_version=RULES_VERSION)

@@ -21,6 +21,7 @@ from cc_backend.jobs.limits import (
 from cc_backend.model import MIN_START_S, NON_TERMINAL_STATES, JobState
 from cc_common.error_codes import ErrorCode
 from cc_common.job_events import SHARED, JobChange, JobStart, JobStop, Resource
+from cc_common.nearest_name import did_you_mean
 
 _MONITORING_STATUS = range(4)
 _COUNTS = (
@@ -41,7 +42,9 @@ def validate_start(event: JobStart, clusters: ClusterRegistry, *, now_s: int) ->
         InvalidInput: the first fault, in the order in which ClusterCockpit 1.5 checks.
     """
     if event.cluster not in clusters:
-        raise InvalidInput(f"cluster: there is no cluster {_quoted(event.cluster)}", code=ErrorCode.UNKNOWN_CLUSTER)
+        hint = did_you_mean(event.cluster, clusters.names())
+        text = f"cluster: there is no cluster {_quoted(event.cluster)}{hint}"
+        raise InvalidInput(text, code=ErrorCode.UNKNOWN_CLUSTER)
     host = event.resources[0].hostname if event.resources else ""
     if not host and not event.sub_cluster:
         raise InvalidInput("resources: a job needs at least one", code=ErrorCode.INVALID_JOB)

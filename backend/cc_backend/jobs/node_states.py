@@ -18,6 +18,7 @@ from cc_backend.errors import InvalidInput
 from cc_backend.jobs.node_state_times import STATE_COLUMNS, TIME_COLUMNS, KnownNode, changed_rows
 from cc_backend.jobs.tables import NodeRow, NodeStateRow
 from cc_common.error_codes import ErrorCode
+from cc_common.nearest_name import did_you_mean
 from cc_common.node_states import NodeState, NodeStateReport
 
 logger = logging.getLogger(__name__)
@@ -151,7 +152,8 @@ class NodeStates:
             InvalidInput: there is no such cluster.
         """
         if report.cluster not in self._clusters:
-            text = f"cluster: there is no cluster {report.cluster[:80]!r}"
+            hint = did_you_mean(report.cluster, self._clusters.names())
+            text = f"cluster: there is no cluster {report.cluster[:80]!r}{hint}"
             raise InvalidInput(text, code=ErrorCode.UNKNOWN_CLUSTER)
         rejected: list[str] = []
         rows: list[_NodeRecord] = []

@@ -122,7 +122,8 @@ class ReferenceImport:
         if self._unconfigured:
             names = ", ".join(sorted(self._unconfigured)[:_MAX_NAMES_SHOWN])
             self.report.notes.append(
-                f"clusters with jobs that are not configured here: {names}; add them by `cc-backend cluster add`"
+                f"clusters with jobs that are not configured here: {names}; put the old job archive in place, "
+                "then add them by `cc-backend cluster add`"
             )
         if self._reference.has_table("node"):
             import_node_states(self._database, self._reference, self.report, self._states_from_s, progress)

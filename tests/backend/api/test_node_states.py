@@ -37,6 +37,12 @@ def test_an_unknown_cluster_is_400_and_named(site: Any) -> None:
     assert (answer.status_code, "'heron'" in answer.get_json()["error"]) == (400, True)
 
 
+def test_the_name_of_a_cluster_is_suggested_to_those_who_may_know_it(site: Any) -> None:
+    assert report(site, NODE, cluster="tren").get_json()["error"].endswith("did you mean 'tern'?")
+    limited = report(site, NODE, cluster="tren", headers=site.headers("api", clusters=["heron"]))
+    assert (limited.status_code, "'tern'" in limited.text) == (403, False)
+
+
 @pytest.mark.parametrize(
     ("node", "field"),
     [

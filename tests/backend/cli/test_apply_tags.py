@@ -81,7 +81,7 @@ def test_an_archive_that_cannot_be_read_is_a_failure(config: Path) -> None:
     database.close_all()
     done = cc_backend("apply-tags", "--config", config)
     assert (done.returncode, done.stdout) == (1, "jobs=1 changed=0 failed=1\n")
-    assert "the archive of some jobs cannot be read" in done.stderr
+    assert "the archive of 1 jobs cannot be read" in done.stderr
     assert "job=7" in done.stderr
 
 

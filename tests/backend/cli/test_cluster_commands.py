@@ -15,8 +15,10 @@ from cc_backend.clusters import ClusterRegistry, check_file, parse_cluster
 from cc_backend.db.opening import open_database
 from cc_backend.errors import InvalidInput
 from cc_backend.jobs.cluster_generations import ClusterGenerations
+from cc_backend.jobs.job_rows import insert_job
 from cc_backend.jobs.node_reports import NodeReports, parse_report
 from cc_backend.migrations import migrate
+from cc_backend.model import Job, JobState, MonitoringStatus, Resource
 
 COMMAND = Path(sys.executable).parent / "cc-backend"
 
@@ -84,6 +86,32 @@ def test_generations_are_listed_and_compared(site: Path) -> None:
     for arguments in (("tern",), ("tern@1", "tern@2"), ("tern@1", "tern")):
         done = cc_backend("cluster", "diff", *arguments, "--config", site)
         assert (done.returncode, done.stdout) == (0, "metric load_one: peak 4 -> 8\n"), done.stderr
+
+
+def test_a_cluster_that_no_server_has_seen_is_said_to_have_no_generation(tmp_path: Path, tern: dict[str, Any]) -> None:
+    config, path = tmp_path / "site/config.json", tmp_path / "cluster.json"
+    cc_backend("init", tmp_path / "site")
+    path.write_text(json.dumps(tern), "utf-8")
+    cc_backend("cluster", "add", path, "--config", config)
+    listed = cc_backend("cluster", "show", "tern", "--generations", "--config", config)
+    assert (listed.returncode, listed.stdout, listed.stderr[:10]) == (0, "", "none yet: ")
+
+
+def test_a_missing_folder_of_the_archive_is_not_said_to_be_a_fault_of_the_database(
+    site: Path, tmp_path: Path, tern: dict[str, Any]
+) -> None:
+    database = open_database(site.parent / "var/job.db")
+    job = Job(
+        7, "heron", "ada", "p", 1_760_000_000, (Resource("tn01"),), 1,
+        state=JobState.COMPLETED, monitoring_status=MonitoringStatus.ARCHIVED,
+    )  # fmt: skip
+    insert_job(database, job)
+    database.close_all()
+    path = tmp_path / "heron.json"
+    path.write_text(json.dumps({**tern, "name": "heron"}), "utf-8")
+    done = cc_backend("cluster", "add", path, "--config", site)
+    assert (done.returncode, "job.db" in done.stderr) == (1, False)
+    assert "cc-backend: the job archive lacks the folder of cluster 'heron': put it back" in done.stderr
 
 
 def test_a_file_is_compared_with_what_is_configured(site: Path, tmp_path: Path, tern: dict[str, Any]) -> None:

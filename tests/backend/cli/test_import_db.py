@@ -51,7 +51,10 @@ def test_a_database_is_taken_over_with_a_summary(config: Path, old: Any) -> None
     assert done.stdout.splitlines() == [
         "accounts: 1 new",
         "jobs: 2 new",
-        "clusters with jobs that are not configured here: skua; add them by `cc-backend cluster add`",
+        (
+            "clusters with jobs that are not configured here: skua; put the old job archive in place, "
+            "then add them by `cc-backend cluster add`"
+        ),
     ]
     assert done.stderr.splitlines() == [
         f"{old.path}: job database of ClusterCockpit 1.5, schema 11",

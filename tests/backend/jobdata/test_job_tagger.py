@@ -9,6 +9,7 @@ import pytest
 
 from cc_backend.auth.caller import SERVICE_CALLER
 from cc_backend.errors import ArchiveError
+from cc_backend.jobdata import job_tagger
 from cc_backend.jobs.filters import JobFilter
 from cc_backend.jobs.job_rows import read_tags
 from cc_backend.jobs.meta_data import set_meta_data
@@ -162,6 +163,22 @@ def test_by_command_an_archive_that_cannot_be_read_costs_no_other_job(
     monkeypatch.setattr(site.services.archive, "load_meta", fail)
     assert apply(site) == (2, 2, 1)
     assert tags(site, first) == ["app:gromacs"]
+
+
+def test_of_jobs_whose_archive_cannot_be_read_only_the_first_are_logged(
+    site: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, rules: Path
+) -> None:
+    for number in (1, 2, 3):
+        site.archived_job(jobId=number)
+    monkeypatch.setattr(job_tagger, "MAX_FAILURES_LOGGED", 2)
+
+    def fail(_key: object) -> object:
+        raise ArchiveError("meta.json: is damaged")
+
+    monkeypatch.setattr(site.services.archive, "load_meta", fail)
+    assert apply(site) == (3, 0, 3)
+    logged = [record.message for record in caplog.records if "job not classified" in record.message]
+    assert [message.split()[3] for message in logged] == ["job=1", "job=2"]
 
 
 def test_a_class_by_a_metric_for_staff_is_seen_by_staff_only(

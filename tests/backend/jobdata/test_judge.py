@@ -219,6 +219,18 @@ def test_a_job_that_cannot_be_judged_holds_up_no_other(site: Site) -> None:
     assert site.services.judge.judge_outdated(now_s=int(site.clock())) == 0
 
 
+def test_what_keeps_many_jobs_from_being_judged_is_logged_once(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2, 3):
+        site.archived_job(minutes=5, jobId=number)
+    judgements = Judgements(site.services.database)
+    for job in jobs_of(site):
+        judgements.store([(job, Judgement(None, judged_s=1))])
+    root = Path(site.services.settings.archive.path)
+    (root / "tern" / "0").rename(root / "elsewhere")
+    assert site.services.judge.judge_outdated(now_s=int(site.clock())) == 3
+    assert len([record for record in caplog.records if "not judged" in record.message]) == 1
+
+
 def test_a_judgement_of_a_running_job_does_not_outlive_its_end(site: Site) -> None:
     """The refresh read the job while it ran, and writes after the archiver did."""
     site.start_job()

@@ -59,7 +59,7 @@ def identify(
 def _reject_cluster(cluster: str, metric: str, metrics: MetricTable) -> Rejection | None:
     if not cluster:
         if any(metric in table for table in metrics.values()):
-            return Rejection(RejectReason.NO_CLUSTER, "there is no cluster tag and no default cluster")
+            return Rejection(RejectReason.NO_CLUSTER, "there is no tag cluster, and no ?cluster= in the address")
         return Rejection(RejectReason.UNKNOWN_METRIC, f"metric {metric!r} is not configured")
     known = metrics.get(cluster)
     if known is not None and metric not in known:
