@@ -30,7 +30,7 @@ class NatsServer:
     folder: Path
     configuration: str = ""
     port: int = 0
-    running: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def address(self) -> str:
@@ -65,7 +65,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_up(port: int, running: "subprocess.Popen[bytes]") -> bool:
+def _is_up(port: int, running: subprocess.Popen[bytes]) -> bool:
     deadline_s = time.monotonic() + UP_S
     while time.monotonic() < deadline_s and running.poll() is None:
         try:
@@ -115,7 +115,7 @@ class Listener:
     async def _close(self) -> None:
         await self._client.close()
 
-    def __enter__(self) -> "Listener":  # noqa: PYI034 Python 3.9 has no Self
+    def __enter__(self) -> Listener:  # noqa: PYI034 Python 3.9 has no Self
         self._thread.run(self._open(), 10)
         return self
 

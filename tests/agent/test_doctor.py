@@ -146,7 +146,7 @@ def test_a_token_that_may_not_send_samples_is_told_apart_from_a_bad_one(server: 
     assert "do: ask for a token that may send samples" in _findings(server, token="abc")["sink url"].text
 
 
-def _sink_findings(folder: Path, **sink: Any) -> "list[CheckResult]":
+def _sink_findings(folder: Path, **sink: Any) -> list[CheckResult]:
     document = {"collectors": {"loadavg": {}}, "sinks": {"other": {"host": "127.0.0.1", **sink}}}
     (folder / "agent.json").write_text(json.dumps(document), encoding="utf-8")
     options = AgentOptions(config=str(folder / "agent.json"))
@@ -158,7 +158,7 @@ NATS = {"type": "nats", "subject": "hpc"}
 
 
 @pytest.mark.parametrize("sink", [INFLUX, NATS], ids=lambda sink: str(sink["type"]))
-def test_a_sink_at_whose_address_nobody_listens_is_bad(sink: "dict[str, Any]", tmp_path: Path) -> None:
+def test_a_sink_at_whose_address_nobody_listens_is_bad(sink: dict[str, Any], tmp_path: Path) -> None:
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         (found,) = _sink_findings(tmp_path, **sink, port=taken.getsockname()[1])

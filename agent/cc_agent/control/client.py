@@ -40,7 +40,7 @@ def ask_agent(path: Path, request: ControlRequest) -> Dict[str, Any]:
         raise ControlError(
             "no_agent",
             f"no agent answers at {path} ({reason}); is cc-agent running on this node? "
-            "--socket names another socket; an agent that is no service has one if main.control-directory is set",
+            "--socket names another socket; an agent that is not a service has one if main.control-directory is set",
         ) from error
     try:
         answer = json.loads(content)
