@@ -123,10 +123,14 @@ class NodeReporter:
             self._thread.start()
 
     def _report(self, statuses: List[CollectorStatus]) -> None:
-        document = make_report(self._cluster, self._hostname, statuses, self._description())
-        body = json.dumps(document).encode()
-        answered = [self._send(name, settings, body) for name, settings in self._sinks]
-        self._times.record(self._monotonic(), answered=all(answered))
+        answered = False
+        try:
+            document = make_report(self._cluster, self._hostname, statuses, self._description())
+            body = json.dumps(document).encode()
+            answers = [self._send(name, settings, body) for name, settings in self._sinks]
+            answered = all(answers)
+        finally:  # whatever happens, the next try waits
+            self._times.record(self._monotonic(), answered=answered)
 
     def _description(self) -> Optional[Dict[str, Any]]:
         try:

@@ -132,6 +132,18 @@ def test_a_node_whose_hardware_cannot_be_read_is_reported_all_the_same(backend: 
     assert backend.got[0][2]["description"] is None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_report_that_cannot_be_made_is_not_tried_at_every_tick(backend: Backend) -> None:
+    at_s = [0.0]
+    reporter = _reported(backend, at_s, lambda: {"not JSON": object()})
+    threads = []
+    for moment_s in (0.0, SETTLE_S, SETTLE_S + 1, SETTLE_S + 2):
+        at_s[0] = moment_s
+        _consider(reporter)
+        threads.append(reporter._thread)
+    assert len({id(thread) for thread in threads if thread is not None}) == 1
+
+
 def test_reports_can_be_switched_off_and_describe_this_machine(tmp_path: Path, backend: Backend) -> None:
     path = tmp_path / "agent.json"
     url = f"http://127.0.0.1:{backend.server_address[1]}"
