@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -266,6 +267,12 @@ def test_no_password_is_sent_to_a_server_without_the_tls_that_is_demanded() -> N
 STREAM = 'jetstream {{ store_dir: "{folder}/js" }}'
 
 
+def run(work: Any) -> Any:
+    """The result of a coroutine, in a thread of its own: tests of pages leave a running loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 def make_stream(address: str, subject: str = "hpc.metrics") -> None:
     async def make() -> None:
         nats = importlib.import_module("nats")
@@ -273,7 +280,7 @@ def make_stream(address: str, subject: str = "hpc.metrics") -> None:
         await client.jetstream().add_stream(name="METRICS", subjects=[subject])
         await client.close()
 
-    asyncio.run(make())
+    run(make())
 
 
 def stream_content(address: str) -> List[bytes]:
@@ -286,7 +293,7 @@ def stream_content(address: str) -> List[bytes]:
         await client.close()
         return found
 
-    return asyncio.run(read())
+    return run(read())
 
 
 def test_a_stream_stores_each_batch_once_however_often_it_is_sent(nats_servers: Any, tmp_path: Path) -> None:
