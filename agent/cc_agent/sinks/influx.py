@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from cc_agent.addresses import port_number
@@ -20,8 +20,8 @@ _UNPROCESSABLE = 422
 
 
 @dataclass(frozen=True)
-class InfluxSettings(NetworkSettings):
-    """Options of a sink of type influxdb."""
+class InfluxServerSettings(NetworkSettings):
+    """Options that both types of sinks for InfluxDB have."""
 
     host: str = option("localhost", "host of the server")
     port: Any = required("port of the server")
@@ -32,16 +32,8 @@ class InfluxSettings(NetworkSettings):
     ssl: bool = option(False, "use https; the certificate of the server is verified")
     use_gzip: bool = option(True, "send compressed batches", key="use_gzip")
     precision: str = precision_option()
-    http_request_timeout_s: float = option(
-        0.0,
-        "the key of cc-metric-collector for 'timeout'; 0 means not given",
-        key="http_request_timeout",
-        kind="duration",
-    )
     batch_size: int = option(0, _ONE_BATCH, key="batch_size")
-    flush_delay_s: float = option(0.0, _ONE_BATCH, key="flush_delay", kind="duration")
     retry_interval_s: float = option(0.0, _NOT_NEEDED, key="retry_interval", kind="duration")
-    max_retry_interval_s: float = option(0.0, _NOT_NEEDED, key="max_retry_interval", kind="duration")
     retry_exponential_base: int = option(0, _NOT_NEEDED, key="retry_exponential_base")
     max_retries: int = option(0, _NOT_NEEDED, key="max_retries")
     max_retry_time_s: float = option(0.0, _NOT_NEEDED, key="max_retry_time", kind="duration")
@@ -52,40 +44,36 @@ class InfluxSettings(NetworkSettings):
 
 
 @dataclass(frozen=True)
-class InfluxAsyncSettings(NetworkSettings):
+class InfluxSettings(InfluxServerSettings):
+    """Options of a sink of type influxdb."""
+
+    http_request_timeout_s: float = option(
+        0.0,
+        "the key of cc-metric-collector for 'timeout'; 0 means not given",
+        key="http_request_timeout",
+        kind="duration",
+    )
+    flush_delay_s: float = option(0.0, _ONE_BATCH, key="flush_delay", kind="duration")
+    max_retry_interval_s: float = option(0.0, _NOT_NEEDED, key="max_retry_interval", kind="duration")
+
+
+@dataclass(frozen=True)
+class InfluxAsyncSettings(InfluxServerSettings):
     """Options of a sink of type influxasync: the keys differ from influxdb, what happens does not."""
 
-    host: str = option("localhost", "host of the server")
-    port: Any = required("port of the server")
-    database: str = required("bucket to write to")
-    organization: str = required("organization that the bucket belongs to")
-    user: str = option("", "user name, for servers that want user:password in place of a token")
-    password: str = required("token, or the password that belongs to the user name", secret=True)
-    ssl: bool = option(False, "use https; the certificate of the server is verified")
-    use_gzip: bool = option(True, "send compressed batches", key="use_gzip")
-    precision: str = precision_option()
-    batch_size: int = option(0, _ONE_BATCH, key="batch_size")
     flush_interval_ms: int = option(0, _ONE_BATCH, key="flush_interval")
     custom_flush_interval_s: float = option(0.0, _ONE_BATCH, key="custom_flush_interval", kind="duration")
-    retry_interval_s: float = option(0.0, _NOT_NEEDED, key="retry_interval", kind="duration")
-    retry_exponential_base: int = option(0, _NOT_NEEDED, key="retry_exponential_base")
-    max_retries: int = option(0, _NOT_NEEDED, key="max_retries")
-    max_retry_time_s: float = option(0.0, _NOT_NEEDED, key="max_retry_time", kind="duration")
     max_retry_attempts: int = option(0, _NOT_NEEDED, key="max_retry_attempts")
 
-    def __post_init__(self) -> None:
-        """Check the port."""
-        port_number(self.port)
 
-
-def influx_write_url(settings: Union[InfluxSettings, InfluxAsyncSettings]) -> str:
+def influx_write_url(settings: InfluxServerSettings) -> str:
     """The address that the API of InfluxDB 2 has for writing to the bucket."""
     query = urlencode({"org": settings.organization, "bucket": settings.database, "precision": settings.precision})
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http{'s' if settings.ssl else ''}://{host}:{port_number(settings.port)}/api/v2/write?{query}"
 
 
-def make_influx_sender(settings: Union[InfluxSettings, InfluxAsyncSettings]) -> HttpSender:
+def make_influx_sender(settings: InfluxServerSettings) -> HttpSender:
     """The sender for these settings. Raises DeliveryError for an unusable address or CA file."""
     from cc_common.delivery import HttpSender, Timeouts  # noqa: PLC0415 not every command sends
 
